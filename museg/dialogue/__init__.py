@@ -1,0 +1,1 @@
+"""The language between trainer and policy: prompts out, responses in, ideal answers for supervision."""
