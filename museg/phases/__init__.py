@@ -1,0 +1,1 @@
+"""What the optimizer step alone decides: phase, learning rate, batch. Pure functions of the step."""
