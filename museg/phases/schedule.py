@@ -94,6 +94,10 @@ class PhaseSchedule:
             start_step += phase.num_steps
         raise ValueError(f"no phase {phase_name!r}; this schedule has {', '.join(phase.name for phase in self.phases)}")
 
+    def ends(self) -> dict[str, int]:
+        """Phase name -> number of steps done when it is over, in order."""
+        return {phase.name: self.start_of(phase.name) + phase.num_steps for phase in self.phases}
+
     def fits(self) -> tuple[Fit, ...]:
         """The stretches trained by one optimizer each: one per phase with restart, else a single one."""
         if not self.restart:

@@ -1,0 +1,1 @@
+"""One reward per file; `mix` composes them. Importing this package needs neither torch nor scipy."""
