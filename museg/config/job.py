@@ -1,0 +1,59 @@
+"""From a validated configuration (plain containers) to the values a training run is made of."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from museg.dialogue.prompts import PromptWording
+from museg.phases.schedule import build_schedule
+from museg.policy.rollout import RolloutSettings
+from museg.targets import TARGET, build, locate
+from museg.training import job as settings
+from museg.video.budget import FrameBudget
+
+
+def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
+    """Everything `museg.training.run` needs; model, data and loggers are made later, when the run asks for them."""
+    prompt, video, trainer = config["prompt"], config["video"], config["trainer"]
+    return settings.TrainingJob(
+        name=config["name"],
+        seed=config["seed"],
+        prompts_per_step=config["prompts_per_step"],
+        module_class=locate(config["method"][TARGET]),
+        make_policy=partial(build, config["model"]),
+        make_data=partial(build, config["dataset"]),
+        make_loggers=partial(_build_loggers, config["logger"]),
+        reward=build(config["reward"]),
+        schedule=build_schedule(**config["phase"]),
+        wordings={name: PromptWording(**wording) for name, wording in prompt["wordings"].items()},
+        evaluation_wording=prompt["evaluation"],
+        rollout=_pick(RolloutSettings, config["rollout"]),
+        objective=_pick(settings.ObjectiveSettings, config["objective"]),
+        optimizer=_pick(
+            settings.OptimizerSettings, config["optimizer"] | {"betas": tuple(config["optimizer"]["betas"])}
+        ),
+        trainer=_pick(settings.TrainerSettings, trainer | {"strategy": _strategy(trainer["strategy"])}),
+        checkpoint=_pick(settings.CheckpointSettings, config["checkpoint"]),
+        validation=_pick(settings.ValidationSettings, config["validation"]),
+        cold_start=_pick(settings.ColdStartSettings, config["cold_start"]),
+        budget=FrameBudget(**video["budget"]),
+        decoding=_pick(settings.DecodingSettings, video),
+        config=config,
+    )
+
+
+def _pick(kind: type, node: Mapping[str, Any]) -> Any:
+    """Construct a settings class from the entries of a group that carry its field names."""
+    return kind(**{field.name: node[field.name] for field in fields(kind) if field.name in node})
+
+
+def _strategy(strategy: Any) -> Any:
+    return build(strategy) if isinstance(strategy, Mapping) else strategy
+
+
+def _build_loggers(nodes: Mapping[str, Mapping[str, Any]], run_dir: Path) -> list[Logger]:
+    return [build(node, save_dir=str(run_dir)) for node in nodes.values()]

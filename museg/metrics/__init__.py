@@ -1,0 +1,1 @@
+"""What is measured on predicted segments, and what every logged key means."""

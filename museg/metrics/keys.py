@@ -1,0 +1,98 @@
+"""Every metric key the run log knows, defined once: label, unit and meaning.
+
+Keys of reward terms (`reward/<term>`) and of held-out scores (`held_out/<mode>/<score>`) are made here too, so that the
+writer, the dashboards and the report agree on them.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from museg.metrics.grounding_scores import IOU_THRESHOLDS
+
+MODES = ("greedy", "sampled")
+"""How held-out answers are made: the most likely tokens, or one sample at the rollout temperature."""
+
+
+class MetricKey(NamedTuple):
+    """Short label for a chart, unit (empty for pure numbers), and one sentence of meaning."""
+
+    label: str
+    unit: str
+    meaning: str
+
+
+TRAIN_KEYS: dict[str, MetricKey] = {
+    "reward/total": MetricKey("reward", "", "weighted sum of the phase's reward terms, mean over the step's rollouts"),
+    "reward/group_std": MetricKey("reward spread", "", "standard deviation of the reward in a group, mean over groups"),
+    "reward/zero_std_share": MetricKey("groups without signal", "share", "groups whose rollouts all earn the same"),
+    "train/mean_iou": MetricKey("mean IoU (rollouts)", "", "set IoU of the rollouts as the rewards read them"),
+    "train/well_formed_share": MetricKey("well formed (rollouts)", "share", "rollouts without any fault of form"),
+    "train/num_predicted_segments": MetricKey("segments per rollout", "segments", "mean number of predicted segments"),
+    "train/num_true_segments": MetricKey(
+        "true segments", "segments", "mean number of true segments of the step's prompts"
+    ),
+    "train/completion_tokens": MetricKey("completion length", "tokens", "mean length of a rollout, end token included"),
+    "train/truncated_share": MetricKey(
+        "cut off", "share", "rollouts that reached the token limit without an end token"
+    ),
+    "train/learning_rate": MetricKey("learning rate", "", "learning rate of this step"),
+    "train/log_prob_gap": MetricKey(
+        "rollout/training gap", "nats", "largest difference between a token's log-prob at rollout and at training"
+    ),
+    "loss/total": MetricKey("loss", "", "objective averaged over the step's sequences"),
+    "loss/kl": MetricKey("KL to reference", "nats", "k3 estimate of the KL divergence to the reference, per token"),
+    "loss/clip_fraction": MetricKey("clipped", "share", "tokens whose probability ratio left the clip range"),
+    "loss/grad_norm": MetricKey("gradient norm", "", "norm of the gradient before clipping"),
+    "data/num_prompts": MetricKey("prompts", "prompts", "prompts of this step whose clip could be read"),
+    "data/num_quarantined": MetricKey("quarantined clips", "clips", "distinct unreadable clips of the run so far"),
+    "time/step_s": MetricKey("step time", "s", "wall clock of the step, waiting for clips included"),
+    "time/wait_s": MetricKey("waiting for clips", "s", "time the step waited for decoded clips"),
+    "time/rollout_s": MetricKey("rollout time", "s", "time of sampling the step's rollouts"),
+    "time/update_s": MetricKey("update time", "s", "time of log-probs, backward passes and the optimizer"),
+}
+
+HELD_OUT_SCORES: dict[str, MetricKey] = {
+    "mean_iou": MetricKey("mean IoU", "", "intersection over union in seconds of all predicted and all true segments"),
+    **{
+        f"f1@{t}": MetricKey(f"F1@{t}", "", f"segment F1 at IoU {t}, many-to-one as in the released evaluation")
+        for t in IOU_THRESHOLDS
+    },
+    **{f"recall@{t}": MetricKey(f"recall@{t}", "", f"true segments found at IoU {t}") for t in IOU_THRESHOLDS},
+    "well_formed_share": MetricKey("well formed", "share", "answers the strict reader finds no fault in"),
+    "timestamps_cited_share": MetricKey("timestamps cited", "share", "well formed, all times cited in the reasoning"),
+    "matching_reward": MetricKey("matching reward", "", "mean of coverage and sequential matching reward"),
+    "num_predicted_segments": MetricKey("predicted segments", "segments", "mean number of predicted segments"),
+    "num_true_segments": MetricKey("true segments", "segments", "mean number of true segments"),
+    "count_accuracy": MetricKey("count accuracy", "share", "answers with the right number of segments"),
+    "completion_tokens": MetricKey("completion length", "tokens", "mean length of an answer, end token included"),
+}
+
+
+def reward_key(term: str) -> str:
+    """Key of one unweighted reward term."""
+    return f"reward/{term}"
+
+
+def held_out_key(mode: str, score: str) -> str:
+    """Key of one held-out score under one mode of `MODES`."""
+    return f"held_out/{mode}/{score}"
+
+
+def columns(reward_terms: Iterable[str]) -> list[str]:
+    """All metric columns of a run whose reward mix has these terms, in the order of the run log."""
+    held_out = [held_out_key(mode, score) for mode in MODES for score in HELD_OUT_SCORES]
+    return [*TRAIN_KEYS, *(reward_key(term) for term in reward_terms), *held_out]
+
+
+def describe(key: str) -> MetricKey:
+    """Label, unit and meaning of a key; a key nobody defined describes itself."""
+    if key in TRAIN_KEYS:
+        return TRAIN_KEYS[key]
+    kind, _, rest = key.partition("/")
+    if kind == "reward":
+        return MetricKey(rest, "", f"unweighted reward term {rest}, mean over the step's rollouts")
+    mode, _, score = rest.partition("/")
+    if kind == "held_out" and score in HELD_OUT_SCORES:
+        label, unit, meaning = HELD_OUT_SCORES[score]
+        return MetricKey(f"{label} ({mode})", unit, f"{meaning}; held-out clips, {mode} decoding")
+    return MetricKey(key, "", key)

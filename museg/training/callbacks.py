@@ -1,0 +1,158 @@
+"""What happens around a step, in this order: log it, evaluate, save, show, stop if asked to."""
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from museg.data.quarantine import Quarantine
+from museg.training.checkpoints import write_checkpoint
+from museg.training.held_out import Evaluation, HeldOutSet
+from museg.training.job import TrainingJob
+from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.training.run_log import RunLog
+
+
+class StepLogger(Callback):
+    """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis."""
+
+    def __init__(self, log: RunLog, job: TrainingJob, quarantine: Quarantine) -> None:
+        self.log, self.job, self.quarantine = log, job, quarantine
+        self.watch, self.wait_s = Stopwatch(), 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: PhasedModule) -> None:
+        self.watch = Stopwatch()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: PhasedModule, batch: Any, batch_idx: int) -> None:
+        self.wait_s = self.watch.lap_s()
+
+    def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
+        step, phase = module.steps_done, self.job.schedule.locate(batch.global_step)[0].name
+        metrics = outputs["metrics"] | {
+            "time/wait_s": self.wait_s,
+            "time/step_s": self.wait_s + self.watch.lap_s(),
+            "data/num_quarantined": float(len(self.quarantine)),
+        }
+        module.last_metrics = metrics
+        if trainer.is_global_zero:
+            self.log.add(step, phase, "train", metrics)
+            self.log.add_completions(outputs["completions"])
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+
+
+class HeldOutEvaluator(Callback):
+    """Evaluates at the start, every `validation.every_steps` steps and where a phase ends, whose answers it keeps."""
+
+    def __init__(self, held_out: HeldOutSet, log: RunLog, job: TrainingJob, run_dir: Path, start_name: str) -> None:
+        self.held_out, self.log, self.job, self.run_dir, self.start_name = held_out, log, job, run_dir, start_name
+        self.stage_ends = {end: name for name, end in job.schedule.ends().items()}
+        self.latest: Evaluation | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: PhasedModule) -> None:
+        if module.steps_done == 0:
+            self.evaluate(trainer, module, self.start_name, stage=self.start_name)
+
+    def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
+        step, stage = module.steps_done, self.stage_ends.get(module.steps_done)
+        if stage or step % self.job.validation.every_steps == 0:
+            self.evaluate(trainer, module, self.job.schedule.locate(batch.global_step)[0].name, stage=stage)
+
+    def evaluate(self, trainer: pl.Trainer, module: PhasedModule, phase: str, stage: str | None) -> None:
+        """One `validation` row, and `predictions/<stage>.jsonl` where a stage of the run ends."""
+        modes = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",)
+        self.latest = evaluate_held_out(trainer, module, self.held_out, modes)
+        metrics = self.latest.metrics()
+        if trainer.is_global_zero:
+            self.log.add(module.steps_done, phase, "validation", metrics)
+            if stage:
+                write_predictions(self.run_dir / "predictions" / f"{stage}.jsonl", self.latest)
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=module.steps_done)
+
+
+def evaluate_held_out(
+    trainer: pl.Trainer, module: PhasedModule, held_out: HeldOutSet, modes: Sequence[str]
+) -> Evaluation:
+    """Evaluate with dropout off and the trainer's precision, and put the module back into training."""
+    module.eval()
+    with trainer.precision_plugin.forward_context():
+        evaluation = held_out.evaluate(module.policy, modes)
+    module.train()
+    return evaluation
+
+
+def write_predictions(file: Path, evaluation: Evaluation) -> None:
+    """One JSON object per mode and example."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in evaluation.predictions)
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+class Checkpointer(Callback):
+    """Saves every `checkpoint.every_steps` steps, at the end of each fit, and when the run is asked to stop."""
+
+    def __init__(self, job: TrainingJob, run_dir: Path, stop: "StopRequest") -> None:
+        self.job, self.run_dir, self.stop = job, run_dir, stop
+
+    def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
+        step = module.steps_done
+        at_end = step == self.job.schedule.fit_at(batch.global_step).end_step
+        if at_end or step % self.job.checkpoint.every_steps == 0 or self.stop.requested:
+            write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
+        trainer.should_stop = trainer.should_stop or self.stop.requested
+
+
+class Stopped(Exception):
+    """The run was asked to stop by a signal and left a resumable folder."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Remembers SIGTERM or Ctrl-C until the running step is finished; a second Ctrl-C stops at once.
+
+    Lightning puts its own handlers in place when a fit begins, so ours are set from a hook inside the fit.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has arrived."""
+        return self.signal_number is not None
+
+    def listen(self) -> None:
+        """Take over the signals."""
+        for number in self.SIGNALS:
+            signal.signal(number, self._remember)
+
+    def raise_if_requested(self) -> None:
+        """Raise `Stopped` once the work in hand is safe on disk."""
+        if self.signal_number is not None:
+            raise Stopped(self.signal_number)
+
+    def _remember(self, number: int, frame: Any) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_number = number
+        print("\nFinishing this step and saving; press Ctrl-C again to stop at once.", flush=True)
+
+
+class StopListener(Callback):
+    """Lets a `StopRequest` hear signals while a fit runs."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self.stop = stop
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.stop.listen()

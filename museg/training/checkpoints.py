@@ -1,0 +1,125 @@
+"""Checkpoints that survive a kill at any moment, and the rule for what may be resumed."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+STATE_FILE = "state.ckpt"
+CONFIG_FILE = "config.yaml"
+MAY_CHANGE = frozenset(
+    {"resume", "logger", "checkpoint.keep", "video.num_workers", "video.steps_ahead", "video.cache_mib"}
+)
+"""Settings a resumed run may change: none of them alters a number."""
+
+
+class Checkpoint(NamedTuple):
+    """A complete checkpoint: `folder/state.ckpt`, taken after `global_step` steps were finished."""
+
+    folder: Path
+    global_step: int
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / STATE_FILE
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The module's state dict, without optimizer state. Loaded as data, never as code."""
+        return torch.load(self.state_file, map_location="cpu", weights_only=True)["state_dict"]
+
+
+def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
+    """Complete checkpoints of a run, oldest first: a folder gets its final name once everything in it is on disk."""
+    folders = (run_dir / "checkpoints").glob("step_*")
+    found = [Checkpoint(folder, int(folder.name.removeprefix("step_"))) for folder in folders]
+    return sorted(found, key=lambda checkpoint: checkpoint.global_step)
+
+
+def write_checkpoint(run_dir: Path, global_step: int, save, *, keep: int) -> Checkpoint:
+    """Write `checkpoints/step_<n>` through `save(path)`, then remove all but the newest `keep`.
+
+    The folder is filled under a temporary name, forced to disk and renamed; older ones go only after that, so the
+    newest complete checkpoint survives a kill at any moment.
+    """
+    root = run_dir / "checkpoints"
+    root.mkdir(parents=True, exist_ok=True)
+    for leftover in root.glob(".writing_*"):
+        shutil.rmtree(leftover)
+    temporary, final = root / f".writing_{global_step:06d}", root / f"step_{global_step:06d}"
+    temporary.mkdir()
+    save(temporary / STATE_FILE)
+    force_to_disk(temporary)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    for old in complete_checkpoints(run_dir)[:-keep]:
+        shutil.rmtree(old.folder)
+    return Checkpoint(final, global_step)
+
+
+def force_to_disk(folder: Path) -> None:
+    """Flush every file below `folder`, and the folder itself, to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None) -> None:
+    """Make the run folder, or check that the one there may be continued with these settings.
+
+    `resume` is None for a new run, "auto" to continue if there is anything, or the folder's own path to insist on it.
+    Raises `ValueError` with the remedy.
+    """
+    holds_run = (run_dir / CONFIG_FILE).exists()
+    if holds_run and resume is None:
+        raise ValueError(f"{run_dir} already holds a run: continue it with resume=auto, or choose another hydra.run.dir")
+    if resume not in (None, "auto") and not holds_run:
+        raise ValueError(f"resume={resume}: there is no {CONFIG_FILE} in {run_dir}, so it is no run folder")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    record_config(run_dir, config)
+
+
+def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.yaml`, or refuse with the difference when the folder holds a run with other settings."""
+    file = run_dir / CONFIG_FILE
+    plain = json.loads(json.dumps(config))
+    if file.exists():
+        recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        changed = changed_settings(recorded, plain)
+        if changed:
+            lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
+            raise ValueError(
+                f"settings differ from those recorded in {file}:\n{lines}\nA run is resumed with its own settings: "
+                "leave these overrides out, or start a new run in another folder."
+            )
+        return
+    temporary = file.with_name(".config.yaml.new")
+    temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def changed_settings(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> (recorded, current) for every setting that differs and is not in `MAY_CHANGE`."""
+    old, new = _flatten(recorded), _flatten(current)
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+    }
+
+
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping) or not node:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

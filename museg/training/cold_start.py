@@ -1,0 +1,136 @@
+"""Supervised start of a model that cannot answer yet; lies before step 0 and is cached, so that a sweep shares it.
+
+Which object a query names is learnt in one sudden transition whose moment depends on the seed, so the cold start stops
+by held-out score, not by count.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from safetensors.torch import load_model, save_model
+
+from museg.data.clips import StepBatch
+from museg.phases.learning_rate import learning_rate
+from museg.policy.loading import Policy
+from museg.training.callbacks import StopRequest, evaluate_held_out
+from museg.training.checkpoints import force_to_disk
+from museg.training.held_out import HeldOutSet
+from museg.training.job import TrainingJob
+from museg.training.optimizers import muon_and_adamw
+from museg.training.sft_module import SftModule
+
+DECIDES = ("seed", "model", "dataset", "video", "prompt", "cold_start")
+"""The parts of the configuration that the result of a cold start depends on."""
+
+
+@dataclass(frozen=True)
+class ColdStartRecord:
+    """How a cold start went: supervised steps, why it stopped, and its curve (one mapping per evaluation)."""
+
+    steps: int
+    stopped_because: str
+    reached_target: bool
+    curve: list[dict[str, float]]
+
+
+def cache_folder(job: TrainingJob) -> Path:
+    """Where the result of this configuration and seed is kept."""
+    parts = {key: job.config.get(key) for key in DECIDES} | {"precision": job.trainer.precision}
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(job.cold_start.cache_dir) / key
+
+
+def load_cached(job: TrainingJob, policy: Policy) -> ColdStartRecord | None:
+    """Put a finished cold start into the policy, or return None when there is none."""
+    folder = cache_folder(job)
+    if not (folder / "record.json").exists():
+        return None
+    load_model(policy.model, folder / "model.safetensors")
+    return ColdStartRecord(**json.loads((folder / "record.json").read_text(encoding="utf-8")))
+
+
+def save_cached(job: TrainingJob, policy: Policy, record: ColdStartRecord) -> None:
+    """Keep the result under its key; the folder appears complete or not at all."""
+    folder = cache_folder(job)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary.mkdir(parents=True)
+    save_model(policy.model, str(temporary / "model.safetensors"))
+    (temporary / "record.json").write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
+    force_to_disk(temporary)
+    try:
+        os.replace(temporary, folder)
+    except OSError:  # another member of the sweep was first with the same result
+        shutil.rmtree(temporary)
+
+
+class ColdStartModule(SftModule):
+    """Supervised steps with Muon for the matrices, until the held-out greedy mean IoU reaches the target."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        job: TrainingJob,
+        held_out: HeldOutSet,
+        stop: StopRequest,
+        on_step: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        super().__init__(policy, job)
+        self.held_out, self.stop, self.on_step = held_out, stop, on_step
+        self.curve: list[dict[str, float]] = []
+
+    def configure_optimizers(self) -> list:
+        """Two optimizers, both stepped every step."""
+        return muon_and_adamw(self.model, self.job.cold_start)
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
+        """Learn one batch of demonstrations; evaluate and perhaps stop."""
+        settings = self.job.cold_start
+        step = batch.global_step + settings.max_steps  # counted from 0; in the run they lie before step 0
+        wordings = sorted(self.job.wordings)  # all of them in turn, so that every phase of a sweep can start from here
+        loss = self.learn(batch, wordings[step % len(wordings)], settings.cites_times_share)
+        self.clip(step, [clip.example.example_id for clip in batch.clips])
+        self.step_both(step)
+        record = {"step": step + 1, "loss": loss}
+        if (step + 1) % settings.evaluate_every_steps == 0:
+            scores = evaluate_held_out(self.trainer, self, self.held_out, ("greedy",)).scores["greedy"]
+            record["mean_iou"] = scores["mean_iou"]
+            self.curve.append(record)
+            self.trainer.should_stop = record["mean_iou"] >= settings.target_mean_iou
+        self.trainer.should_stop = self.trainer.should_stop or self.stop.requested
+        self.on_step(record)
+        return {"metrics": record}
+
+    def step_both(self, step: int) -> None:
+        """Step both optimizers at this step's share of their peak rates, which stays at its end after the schedule."""
+        settings = self.job.cold_start
+        for optimizer in self.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(
+                    min(step, settings.schedule_steps - 1),
+                    settings.schedule_steps,
+                    peak=group["peak_lr"],
+                    warmup_steps=settings.warmup_steps,
+                    final_fraction=settings.final_fraction,
+                    shape="cosine",
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def run_cold_start(trainer: pl.Trainer, module: ColdStartModule, batches: Iterable[StepBatch]) -> ColdStartRecord:
+    """Train until the criterion is met or the steps are used up."""
+    trainer.fit(module, batches)
+    module.stop.raise_if_requested()
+    target, last = module.job.cold_start.target_mean_iou, module.curve[-1]
+    reached = last["mean_iou"] >= target
+    because = f"held-out mean IoU {last['mean_iou']:.3f} " + (
+        f"reached {target}" if reached else f"had not reached {target} when the steps were used up"
+    )
+    return ColdStartRecord(int(last["step"]), because, reached, module.curve)

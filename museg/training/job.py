@@ -1,0 +1,129 @@
+"""A training run as plain values: everything `museg.training.run` needs, built from a configuration or by hand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger
+
+from museg.data.dataset import GroundingData
+from museg.dialogue.prompts import PromptWording
+from museg.phases.schedule import PhaseSchedule
+from museg.policy.loading import Policy
+from museg.policy.rollout import RolloutSettings
+from museg.rewards.mix import RewardMix
+from museg.video.budget import FrameBudget
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its learning rate over one fit; `final_fraction` is the share of `lr` left at the end."""
+
+    lr: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    max_grad_norm: float
+    warmup_steps: int
+    final_fraction: float
+    shape: Literal["linear", "cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """GRPO: KL weight, how far the probability ratio may leave 1 on either side, advantage scaling, averaging."""
+
+    beta: float
+    clip_low: float
+    clip_high: float
+    scale_rewards: bool
+    averaging: Literal["sequence", "token"]
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Hardware and precision handed to Lightning, and the prompts (whole groups) per backward pass."""
+
+    accelerator: str
+    devices: int | str
+    num_nodes: int
+    strategy: Any
+    precision: str
+    micro_batch_prompts: int
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """A checkpoint every so many steps and at every phase end; the newest `keep` stay."""
+
+    every_steps: int
+    keep: int
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Held-out evaluation during training; `sampled` adds one sample per prompt to the greedy answer."""
+
+    every_steps: int
+    num_examples: int
+    batch_size: int
+    sampled: bool
+    completions_every_steps: int
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """Worker processes that decode ahead of training, seconds granted per clip, steps decoded ahead, cached MiB."""
+
+    num_workers: int
+    timeout_s: float
+    steps_ahead: int
+    cache_mib: int
+
+
+@dataclass(frozen=True)
+class ColdStartSettings:
+    """Supervised start before step 0; stops at the first evaluation with greedy mean IoU >= `target_mean_iou`."""
+
+    enabled: bool
+    target_mean_iou: float
+    max_steps: int
+    schedule_steps: int
+    evaluate_every_steps: int
+    num_eval_examples: int
+    batch_size: int
+    lr: float
+    matrix_lr: float
+    momentum: float
+    warmup_steps: int
+    final_fraction: float
+    cites_times_share: float
+    cache_dir: str
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One run. `make_*` are called once, when the run needs the thing; `config` is what the run folder records."""
+
+    name: str
+    seed: int
+    prompts_per_step: int
+    module_class: type
+    make_policy: Callable[[], Policy]
+    make_data: Callable[[], GroundingData]
+    make_loggers: Callable[[Path], list[Logger]]
+    reward: RewardMix
+    schedule: PhaseSchedule
+    wordings: Mapping[str, PromptWording]
+    evaluation_wording: str
+    rollout: RolloutSettings
+    objective: ObjectiveSettings
+    optimizer: OptimizerSettings
+    trainer: TrainerSettings
+    checkpoint: CheckpointSettings
+    validation: ValidationSettings
+    cold_start: ColdStartSettings
+    budget: FrameBudget
+    decoding: DecodingSettings
+    config: Mapping[str, Any]

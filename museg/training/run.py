@@ -1,0 +1,251 @@
+"""A whole run: cold start, the fits of the phase schedule with restarts between them, export, summary, report.
+
+A fit is what one optimizer trains. Its starting weights are written once to `reference/<fit>/`: they are the reference
+of the fit's KL term, and a fit that is continued after a kill finds its reference there.
+"""
+
+import json
+import logging
+import random
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger
+
+from museg.data.clips import ClipLoader
+from museg.data.examples import GroundingExample
+from museg.data.step_sampler import StepSampler
+from museg.metrics.keys import columns, held_out_key
+from museg.phases.batches import by_step, derive_seed
+from museg.phases.schedule import Fit
+from museg.policy.loading import export
+from museg.policy.reference import Reference
+from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger, StopListener, StopRequest
+from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
+from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
+from museg.training.held_out import HeldOutSet
+from museg.training.job import TrainingJob
+from museg.training.phased_module import Stopwatch
+from museg.training.progress import ProgressBar, ProgressLine
+from museg.training.run_log import RunLog
+from museg.training.step_stream import StepStream
+from museg.training.summary import write_summary
+
+COLD_START_FILE = "cold_start.json"
+QUARANTINE_FILE = "quarantine.jsonl"
+BEFORE_TRAINING = -1
+"""Step under which the held-out clips are decoded: any below 0 belongs to no reinforcement step."""
+
+
+def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[str, Any]:
+    """Train `job` in `run_dir`; returns the content of `summary.json`.
+
+    Raises `ValueError` when the folder may not be used so, and `Stopped` when a signal ended the run early (the folder
+    can then be continued with `resume="auto"`).
+    """
+    open_run_folder(run_dir, job.config, resume)
+    return Run(job, run_dir).train()
+
+
+class Run:
+    """One training run in one folder. `train` reads as the table of contents of the other methods."""
+
+    def __init__(self, job: TrainingJob, run_dir: Path) -> None:
+        self.job, self.run_dir = job, run_dir
+        self.stop = StopRequest()
+        self.start_name = "cold_start" if job.cold_start.enabled else "start"
+        self.checkpoint = (complete_checkpoints(run_dir) or [None])[-1]
+        self.log = RunLog(run_dir, columns(job.reward.term_names))
+        self.log.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end of the schedule, from the newest complete checkpoint where there is one."""
+        total, watch, timings_s = Stopwatch(), Stopwatch(), {}
+        self.data = self.job.make_data()
+        self.policy = self.job.make_policy()
+        loggers = self.job.make_loggers(self.run_dir)
+        timings_s["prepare"] = watch.lap_s()
+        try:
+            with self.clip_loader() as self.clips:
+                self.held_out = self.held_out_set()
+                timings_s["decode_held_out"] = watch.lap_s()
+                start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
+                timings_s["cold_start"] = watch.lap_s()
+                self.run_fits(loggers)
+                timings_s["training"] = watch.lap_s()
+        finally:
+            for logger in loggers:
+                close_logger(logger)
+        export(self.policy, self.run_dir / "exported")
+        timings_s["total"] = total.lap_s()
+        return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s)
+
+    def clip_loader(self) -> ClipLoader:
+        """Decodes for the whole run. What a killed run quarantined after its checkpoint is tried again."""
+        decoding = self.job.decoding
+        clips = ClipLoader(
+            self.job.budget,
+            self.data.video_root,
+            num_workers=decoding.num_workers,
+            timeout_s=decoding.timeout_s,
+            steps_ahead=decoding.steps_ahead,
+            cache_mib=decoding.cache_mib,
+            quarantine_file=self.run_dir / QUARANTINE_FILE,
+        )
+        clips.quarantine.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
+        return clips
+
+    def held_out_set(self) -> HeldOutSet:
+        """The same held-out examples for every seed, decoded once and kept as frames."""
+        examples = list(self.data.held_out)
+        random.Random("held out").shuffle(examples)
+        [batch] = self.clips.stream([(BEFORE_TRAINING, examples[: self.job.validation.num_examples])])
+        return HeldOutSet(
+            batch.clips,
+            self.job.wordings[self.job.evaluation_wording],
+            self.job.rollout,
+            self.job.validation.batch_size,
+            self.job.seed,
+        )
+
+    def cold_start(self) -> ColdStartRecord | None:
+        """Bring the policy to where reinforcement can begin; its curve becomes the first rows of the log."""
+        settings = self.job.cold_start
+        if not settings.enabled:
+            return None
+        record = load_cached(self.job, self.policy)
+        if record is None:
+            record = self.train_cold_start()
+            save_cached(self.job, self.policy, record)
+        for point in record.curve:
+            self.log_cold_start(point)
+        (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
+        if not record.reached_target:
+            raise RuntimeError(
+                f"the cold start gave up after {record.steps} supervised steps: {record.stopped_because}. "
+                "Reinforcement sharpens answers that are sometimes right and cannot start from here. "
+                "Raise cold_start.max_steps, lower cold_start.target_mean_iou, or try another seed."
+            )
+        return record
+
+    def train_cold_start(self) -> ColdStartRecord:
+        """Supervised training with its own counter and optimizers; its steps lie before 0."""
+        settings, seed = self.job.cold_start, derive_seed(self.job.seed, "cold_start")
+        sizes = [len(file) for file in self.data.files]
+
+        def examples_of(step: int) -> list[GroundingExample]:
+            refs = by_step(step + settings.max_steps, prompts_per_step=settings.batch_size, file_sizes=sizes, seed=seed)
+            return [self.data.files[ref.file][ref.row] for ref in refs]
+
+        line = ProgressLine("cold start", settings.max_steps)
+
+        def show(point: Mapping[str, float]) -> None:
+            score = f"  held-out mIoU {point['mean_iou']:.3f}" if "mean_iou" in point else ""
+            line.show(int(point["step"]), f"loss {point['loss']:.3f}{score}", now=bool(score))
+
+        held_out = self.held_out.first(settings.num_eval_examples)
+        module = ColdStartModule(self.policy, self.job, held_out, self.stop, show)
+        stream = StepStream(self.clips, examples_of, -settings.max_steps, 0)
+        try:
+            return run_cold_start(self.trainer([StopListener(self.stop)], []), module, stream)
+        finally:
+            line.close()
+
+    def log_cold_start(self, point: Mapping[str, float]) -> None:
+        """One row of the cold start's curve."""
+        metrics = {"loss/total": point["loss"], held_out_key("greedy", "mean_iou"): point["mean_iou"]}
+        self.log.add(0, self.start_name, "cold_start", metrics, cold_start_step=int(point["step"]))
+
+    def recorded_cold_start(self) -> ColdStartRecord | None:
+        """How the cold start of a resumed run went."""
+        file = self.run_dir / COLD_START_FILE
+        return ColdStartRecord(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+
+    def run_fits(self, loggers: list[Logger]) -> None:
+        """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
+        done = self.checkpoint.global_step if self.checkpoint else 0
+        for fit in self.job.schedule.fits():
+            if fit.end_step > done:
+                continued = self.checkpoint if self.checkpoint and fit.start_step < done else None
+                if self.checkpoint and fit.start_step == done:  # killed between two fits
+                    self.load_weights(self.checkpoint)
+                self.run_fit(fit, continued, loggers)
+                self.stop.raise_if_requested()
+        if done == self.job.schedule.total_steps:
+            self.load_weights(self.checkpoint)
+
+    def run_fit(self, fit: Fit, continued: Checkpoint | None, loggers: list[Logger]) -> None:
+        """One Lightning fit, from its first step or from a checkpoint inside it."""
+        job, first_step = self.job, continued.global_step if continued else fit.start_step
+        module = self.module(fit, continued)
+        module.steps_done = first_step
+        sampler = StepSampler(self.data, job.schedule, job.prompts_per_step, job.seed)
+        evaluator = HeldOutEvaluator(self.held_out, self.log, job, self.run_dir, self.start_name)
+        callbacks = [
+            StopListener(self.stop),
+            StepLogger(self.log, job, self.clips.quarantine),
+            evaluator,
+            ProgressBar(job, evaluator),
+            Checkpointer(job, self.run_dir, self.stop),
+        ]
+        self.trainer(callbacks, loggers).fit(
+            module,
+            StepStream(self.clips, sampler.examples, first_step, fit.end_step),
+            ckpt_path=str(continued.state_file) if continued else None,
+            weights_only=True,
+        )
+
+    def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:
+        """The method's module; with a reference anchored at the start of the fit where the method needs one."""
+        if not self.job.module_class.needs_reference:
+            return self.job.module_class(self.policy, self.job)
+        folder = self.run_dir / "reference" / fit.name
+        reference = Reference(self.policy)
+        if continued:
+            reference.load(folder)
+        else:
+            reference.save(folder)
+        return self.job.module_class(self.policy, self.job, reference)
+
+    def load_weights(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint's weights into the policy, without any optimizer state."""
+        weights = checkpoint.weights()
+        self.policy.model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+
+    def trainer(self, callbacks: Iterable[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+        """A Lightning trainer for one fit; steps, logs, checkpoints and validation are ours."""
+        settings = self.job.trainer
+        quiet_lightning()
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            max_epochs=1,
+            callbacks=list(callbacks),
+            logger=loggers or False,
+            default_root_dir=self.run_dir,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+
+
+def close_logger(logger: Logger) -> None:
+    """End a logger, so that a failed member of a sweep leaves no open W&B run to the next."""
+    logger.finalize("success")
+    if type(logger).__name__ == "WandbLogger":
+        logger.experiment.finish()
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says of choices that are ours and meant."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*`training_step` returned.*", ".*GPU available but not used.*"):
+        warnings.filterwarnings("ignore", message)

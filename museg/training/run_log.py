@@ -1,0 +1,73 @@
+"""The run's own record of numbers and texts: `metrics.csv` and `completions.jsonl`, exact across a resume."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+INDEX_COLUMNS = ("step", "phase", "kind", "cold_start_step")
+"""`step` counts finished reinforcement steps; `kind` is train, validation or cold_start."""
+
+
+class RunLog:
+    """Appends rows to `metrics.csv` (one wide table, empty cell = not measured) and lines to `completions.jsonl`.
+
+    Every row is flushed when written, so a killed run keeps what it logged. `forget_after(step)` drops what a resumed
+    run is about to log again.
+    """
+
+    def __init__(self, run_dir: Path, metric_columns: Sequence[str]) -> None:
+        self.metrics_file = run_dir / "metrics.csv"
+        self.completions_file = run_dir / "completions.jsonl"
+        self.columns = [*INDEX_COLUMNS, *metric_columns]
+        if not self.metrics_file.exists():
+            _write_whole(self.metrics_file, [",".join(self.columns)])
+
+    def add(
+        self, step: int, phase: str, kind: str, metrics: Mapping[str, float], cold_start_step: int | None = None
+    ) -> None:
+        """Append one row; a metric that has no column is our own mistake and raises `ValueError`."""
+        index = {"step": step, "phase": phase, "kind": kind, "cold_start_step": cold_start_step}
+        with self.metrics_file.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer.writerow(index | {key: repr(float(value)) for key, value in metrics.items()})
+
+    def add_completions(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Append sampled completions, one JSON object a line."""
+        with self.completions_file.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+    def rows(self) -> list[dict[str, str]]:
+        """All rows written so far, as text."""
+        with self.metrics_file.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows and completions of later steps; a line torn by a kill is dropped with them."""
+        header, *rows = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        whole = [row for row in rows if row.count(",") >= len(self.columns) - 1]
+        _write_whole(self.metrics_file, [header, *(row for row in whole if int(row.partition(",")[0]) <= step)])
+        if self.completions_file.exists():
+            kept = _lines_where(self.completions_file, lambda line: line["step"] <= step)
+            _write_whole(self.completions_file, kept)
+
+
+def _lines_where(file: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:  # the last line of a killed run
+            continue
+        if wanted(record):
+            kept.append(line)
+    return kept
+
+
+def _write_whole(file: Path, lines: Iterable[str]) -> None:
+    """Replace a text file in one move, so that a kill leaves either the old or the new one."""
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.replace(temporary, file)

@@ -1,0 +1,71 @@
+"""Supervised training on the ground truth: the same data, prompts and model, demonstrations instead of rollouts."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from museg.data.clips import StepBatch
+from museg.data.examples import GroundingExample
+from museg.dialogue.demonstrations import demonstration
+from museg.objectives.supervised import supervised_loss
+from museg.phases.batches import derive_seed
+from museg.policy.log_probs import completion_log_probs
+from museg.policy.processing import PromptBatch, encode_completions
+from museg.training.phased_module import PhasedModule, Stopwatch
+
+
+class SftModule(PhasedModule):
+    """Maximum likelihood of the demonstrated answer. Phases change the data and the wording; there are no rewards."""
+
+    needs_reference = False
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
+        """Learn the demonstrations of this step's examples."""
+        step, watch = batch.global_step, Stopwatch()
+        phase, _ = self.job.schedule.locate(step)
+        self.steps_done = step + 1
+        if not batch.clips:
+            return {"metrics": {"data/num_prompts": 0.0}, "completions": []}
+        metrics = {"loss/total": self.learn(batch, phase.prompt, self.job.cold_start.cites_times_share)}
+        metrics |= self.step_optimizer(step, [clip.example.example_id for clip in batch.clips])
+        metrics |= {"data/num_prompts": float(len(batch.clips)), "time/update_s": watch.lap_s()}
+        return {"metrics": metrics, "completions": []}
+
+    def learn(self, batch: StepBatch, wording: str, cites_times_share: float) -> float:
+        """Backward over the step's demonstrations in micro-batches; returns the mean loss per token."""
+        prompts = self.prompts_of(batch, wording)
+        examples = [clip.example for clip in batch.clips]
+        places = [clip.position for clip in batch.clips]
+        chances = [random.Random(derive_seed(self.job.seed, "cites", batch.global_step, place)) for place in places]
+        texts = [
+            demonstrate(example, cites_times=chance.random() < cites_times_share)
+            for example, chance in zip(examples, chances, strict=True)
+        ]
+        ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, texts))
+        return sum(
+            self._learn_part(batch.global_step, prompts, part, ids, mask, examples)
+            for part in self.micro_batches(len(texts))
+        )
+
+    def _learn_part(
+        self,
+        step: int,
+        prompts: PromptBatch,
+        part: range,
+        ids: Tensor,
+        mask: Tensor,
+        examples: Sequence[GroundingExample],
+    ) -> float:
+        rows = slice(part.start, part.stop)
+        log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
+        share = float(mask[rows].sum() / mask.sum())  # of the step's tokens: the mean is over tokens
+        loss = supervised_loss(log_probs, mask[rows]) * share
+        return self.backward_checked(loss, step, [example.example_id for example in examples])
+
+
+def demonstrate(example: GroundingExample, *, cites_times: bool) -> str:
+    """The demonstration of an example, with one decimal where that is exact and two elsewhere."""
+    is_exact = all(round(time_s, 1) == time_s for segment in example.targets for time_s in segment)
+    return demonstration(example.query, example.targets, cites_times=cites_times, decimals=1 if is_exact else 2)

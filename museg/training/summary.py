@@ -1,0 +1,64 @@
+"""`summary.json`: what a run reached, read back from its own log, so that a resumed run sums up all of it."""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from museg.metrics.keys import HELD_OUT_SCORES, MODES, held_out_key
+from museg.training.cold_start import ColdStartRecord
+from museg.training.job import TrainingJob
+from museg.training.run_log import RunLog
+
+PACKAGES = ("museg", "torch", "transformers", "lightning", "hydra-core", "decord", "av")
+
+
+def write_summary(
+    run_dir: Path,
+    job: TrainingJob,
+    log: RunLog,
+    start_name: str,
+    cold_start: ColdStartRecord | None,
+    timings_s: Mapping[str, float],
+) -> dict[str, Any]:
+    """Write `summary.json` in one move and return its content."""
+    stages = {start_name: 0} | job.schedule.ends()
+    rows = {int(row["step"]): row for row in log.rows() if row["kind"] == "validation"}
+    summary = {
+        "name": job.name,
+        "seed": job.seed,
+        "held_out": {stage: _scores(rows[step]) for stage, step in stages.items() if step in rows},
+        "phases": [
+            {"name": name, "start_step": job.schedule.start_of(name), "end_step": end}
+            for name, end in job.schedule.ends().items()
+        ],
+        "cold_start": None if cold_start is None else dict(cold_start.__dict__),
+        "timings_s": dict(timings_s),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+    }
+    temporary = run_dir / ".summary.json.new"
+    temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    os.replace(temporary, run_dir / "summary.json")
+    return summary
+
+
+def _scores(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Mode -> score name -> value, from one validation row."""
+    scores: dict[str, dict[str, float]] = {}
+    for mode in MODES:
+        cells = {name: row.get(held_out_key(mode, name)) for name in HELD_OUT_SCORES}
+        values = {name: float(cell) for name, cell in cells.items() if cell}
+        if values:
+            scores[mode] = {name: value for name, value in values.items() if math.isfinite(value)}
+    return scores
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
