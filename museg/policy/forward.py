@@ -1,0 +1,59 @@
+"""Running the model's parts: vision once per prompt, the decoder on embeddings, and moving padding to the right.
+
+Shapes: B prompts; P prompt tokens; R rows (of whatever stands in a batch); L tokens of a row.
+
+A completion may follow a prompt in three places (rollout, training, evaluation). All of them call the decoder here,
+with embeddings and positions made by us, so that a video placeholder inside a completion is an ordinary token.
+"""
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from museg.policy.loading import Policy
+from museg.policy.processing import PromptBatch
+
+# Rows without padding on the left need no mask: each token sees what stands before it in its row.
+CAUSAL_ONLY = {"full_attention": None}
+
+
+def embed_prompts(policy: Policy, batch: PromptBatch) -> Tensor:
+    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders."""
+    model = policy.model.model
+    embeds = model.language_model.embed_tokens(batch.input_ids)  # [B, P, hidden]
+    features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
+    is_video = (batch.input_ids == policy.ids.video_id) & batch.attention_mask.bool()
+    return embeds.masked_scatter(is_video[..., None], features.to(embeds.dtype))
+
+
+def run_decoder(
+    policy: Policy,
+    embeds: Tensor,
+    position_ids: Tensor,
+    *,
+    cache: Cache | None = None,
+    key_mask: Tensor | None = None,
+) -> Tensor:
+    """Return the last hidden states [R, L, hidden] of rows that start at their first token.
+
+    Args:
+        embeds: [R, L, hidden], continuing what `cache` holds.
+        position_ids: [3, R, L].
+        key_mask: [R, cached + L], False at cached slots to leave out; None when all count.
+    """
+    return policy.model.model.language_model(
+        inputs_embeds=embeds,
+        position_ids=position_ids,
+        attention_mask=CAUSAL_ONLY if key_mask is None else key_mask,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    ).last_hidden_state
+
+
+def drop_left_padding(rows: Tensor, num_padding: Tensor) -> Tensor:
+    """Shift every row of [R, L, ...] left by its `num_padding` [R]; what is left over on the right means nothing."""
+    if not num_padding.any():
+        return rows
+    length = rows.shape[1]
+    index = (torch.arange(length, device=rows.device) + num_padding[:, None]).clamp(max=length - 1)  # [R, L]
+    return rows[torch.arange(len(rows), device=rows.device)[:, None], index]

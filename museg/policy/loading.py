@@ -1,0 +1,172 @@
+"""A Qwen2.5-VL policy from a checkpoint (hub name or folder), and back to an ordinary Hugging Face folder."""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+
+from museg.policy.vision_attention import use_batched_windows
+from museg.video.patches import CLIP_MEAN, CLIP_STD
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ATTENTION_KERNELS = ("sdpa", "flash_attention_2")
+TOKENS = {
+    "eos_id": "<|im_end|>",
+    "pad_id": "<|endoftext|>",
+    "video_id": "<|video_pad|>",
+    "image_id": "<|image_pad|>",
+    "vision_start_id": "<|vision_start|>",
+    "vision_end_id": "<|vision_end|>",
+}
+# Pixel limits of the published Qwen2.5-VL preprocessor; facts for other software that reads an exported folder.
+PUBLISHED_MIN_PIXELS, PUBLISHED_MAX_PIXELS = 3136, 12845056
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialIds:
+    """Token ids with a role.
+
+    `stop_ids` end a completion (end of turn, end of text). `banned_ids` may never be sampled: placeholders of pixels,
+    vision marks, and ids of the output layer that no token stands for.
+    """
+
+    eos_id: int
+    pad_id: int
+    video_id: int
+    image_id: int
+    vision_start_id: int
+    vision_end_id: int
+    stop_ids: tuple[int, ...]
+    banned_ids: tuple[int, ...]
+
+
+@dataclass
+class Policy:
+    """A model with the tokenizer and the special ids that belong to it."""
+
+    model: Qwen2_5_VLForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    ids: SpecialIds
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.lm_head.weight.device
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> SpecialIds:
+    """Look the special tokens up; a tokenizer that lacks one is not Qwen2.5-VL's and raises ValueError."""
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in TOKENS.values() if token not in vocabulary]
+    if missing:
+        raise ValueError(f"the tokenizer has no {', '.join(missing)}: a Qwen2.5-VL tokenizer is needed")
+    ids = {role: vocabulary[token] for role, token in TOKENS.items()}
+    pixels = {ids["video_id"], ids["image_id"], ids["vision_start_id"], ids["vision_end_id"]}
+    unnamed = set(range(vocab_size)) - set(vocabulary.values())
+    extra = {vocabulary[token] for token in ("<|vision_pad|>",) if token in vocabulary}
+    banned = tuple(sorted(pixels | extra | unnamed))
+    return SpecialIds(**ids, stop_ids=(ids["eos_id"], ids["pad_id"]), banned_ids=banned)
+
+
+def as_policy(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> Policy:
+    """Join a model and its tokenizer, and let the vision tower attend to all equal windows in one call."""
+    if model.config._attn_implementation != "flash_attention_2":
+        use_batched_windows(model)
+    return Policy(model, tokenizer, special_ids(tokenizer, model.config.text_config.vocab_size))
+
+
+def load_pretrained(
+    *,
+    path: str,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    frozen: Mapping[str, bool] | None = None,
+    gradient_checkpointing: bool = False,
+) -> Policy:
+    """Load a Qwen2.5-VL checkpoint for training.
+
+    Args:
+        path: a folder, or a name on the Hugging Face hub.
+        dtype: "float32" or "bfloat16", of the weights.
+        attention: "sdpa", or "flash_attention_2" where flash-attn is installed.
+        frozen: which of "vision", "projector" and "language" keep their weights; absent means trained.
+        gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
+
+    Raises:
+        ValueError: for an unknown dtype, kernel or part, or when the checkpoint cannot be found or reached.
+    """
+    _check_choice("dtype", dtype, DTYPES)
+    check_attention(attention)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            path, dtype=DTYPES[dtype], attn_implementation=attention, trust_remote_code=False
+        )
+    except OSError as error:
+        raise ValueError(
+            f"model.path={path!r} could not be loaded: it is neither a checkpoint folder here nor a reachable model of "
+            f"the Hugging Face hub. Give a local folder, or download it first and set HF_HOME. ({error})"
+        ) from error
+    freeze(model, frozen or {})
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return as_policy(model, tokenizer)
+
+
+def check_attention(attention: str) -> None:
+    """Raise ValueError for a kernel that is unknown or not installed."""
+    _check_choice("attention", attention, ATTENTION_KERNELS)
+    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        raise ValueError(
+            "attention=flash_attention_2 needs the package flash-attn, which is not installed: "
+            "install the `gpu` extra, or use model.attention=sdpa"
+        )
+
+
+def freeze(model: Qwen2_5_VLForConditionalGeneration, frozen: Mapping[str, bool]) -> None:
+    """Stop gradients for the named parts: "vision" (tower), "projector" (its merger), "language" (decoder and head)."""
+    visual, language = model.model.visual, model.model.language_model
+    parts = {
+        "vision": [p for name, p in visual.named_parameters() if not name.startswith("merger.")],
+        "projector": list(visual.merger.parameters()),
+        "language": [*language.parameters(), *model.lm_head.parameters()],
+    }
+    for part, is_frozen in frozen.items():
+        _check_choice("frozen part", part, parts)
+        for parameter in parts[part]:
+            parameter.requires_grad_(not is_frozen)
+
+
+def _check_choice(what: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise ValueError(f"{what}={value!r} is unknown: choose one of {', '.join(choices)}")
+
+
+def export(policy: Policy, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder: weights, tokenizer with chat template, generation and pixel settings."""
+    folder = Path(folder)
+    ids, generation = policy.ids, policy.model.generation_config
+    generation.pad_token_id, generation.eos_token_id = ids.pad_id, list(ids.stop_ids)
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    preprocessor = json.dumps(preprocessor_facts(policy.model.config.vision_config), indent=2)
+    (folder / "preprocessor_config.json").write_text(preprocessor + "\n", encoding="utf-8")
+
+
+def preprocessor_facts(vision_config: Any) -> dict[str, Any]:
+    """Return how pixels become patches, in the words of Hugging Face's preprocessor_config.json."""
+    return {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2_5_VLProcessor",
+        "min_pixels": PUBLISHED_MIN_PIXELS,
+        "max_pixels": PUBLISHED_MAX_PIXELS,
+        "patch_size": vision_config.patch_size,
+        "temporal_patch_size": vision_config.temporal_patch_size,
+        "merge_size": vision_config.spatial_merge_size,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+    }

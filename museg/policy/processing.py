@@ -1,0 +1,140 @@
+"""From loaded clips and a wording to the tensors of a batch of prompts.
+
+Shapes: B prompts; P prompt tokens, padded on the left; patches of all videos stacked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from museg.data.examples import GroundingExample
+from museg.dialogue.prompts import PromptWording, render_prompt
+from museg.policy.loading import Policy
+from museg.policy.positions import prompt_position_ids
+from museg.video.patches import patchify
+
+if TYPE_CHECKING:
+    from museg.data.clips import LoadedClip
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts with one video each, padded on the left."""
+
+    input_ids: Tensor  # [B, P] long
+    attention_mask: Tensor  # [B, P] long, 1 at tokens
+    pixel_values_videos: Tensor  # [patches, 1176] float32
+    video_grid_thw: Tensor  # [B, 3] long, patches in time, height and width
+    second_per_grid_ts: Tensor  # [B] float32, seconds per step in time of the grid
+    position_ids: Tensor  # [3, B, P] long, rotary positions in time, height and width
+    next_position: Tensor  # [B] long, rotary position of a completion's first token
+    examples: tuple[GroundingExample, ...]
+
+    @property
+    def num_padding(self) -> Tensor:
+        """Padding slots left of each prompt, [B]."""
+        return self.attention_mask.shape[1] - self.attention_mask.sum(dim=1)
+
+    def to(self, device: torch.device | str) -> "PromptBatch":
+        """Return the batch with every tensor on `device`."""
+        tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "examples"}
+        return replace(self, **tensors)
+
+    def select(self, indices: Sequence[int]) -> "PromptBatch":
+        """Return the batch of the prompts at `indices`, in that order, without padding that all of them share."""
+        index = torch.as_tensor(indices, dtype=torch.long, device=self.input_ids.device)
+        padding = int(self.num_padding[index].min())
+        patches = self.pixel_values_videos.split(self.video_grid_thw.prod(dim=1).tolist())
+        return PromptBatch(
+            input_ids=self.input_ids[index, padding:],
+            attention_mask=self.attention_mask[index, padding:],
+            pixel_values_videos=torch.cat([patches[i] for i in indices]),
+            video_grid_thw=self.video_grid_thw[index],
+            second_per_grid_ts=self.second_per_grid_ts[index],
+            position_ids=self.position_ids[:, index, padding:],
+            next_position=self.next_position[index],
+            examples=tuple(self.examples[i] for i in indices),
+        )
+
+
+def build_prompt_batch(
+    policy: Policy, clips: Sequence["LoadedClip"], wording: PromptWording, *, max_context_tokens: int
+) -> PromptBatch:
+    """Put the clips' questions in the given wording and their frames into tensors (on the CPU).
+
+    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads.
+
+    Raises:
+        ValueError: when there is no clip, or a prompt leaves no room for a single completion token in
+            `max_context_tokens`.
+    """
+    if not clips:
+        raise ValueError("a prompt batch needs at least one clip")
+    vision = policy.model.config.vision_config
+    patches, grids, rows = [], [], []
+    for clip in clips:
+        pixel_values, grid = patchify(clip.video.frames)
+        num_video_tokens = grid[0] * grid[1] * grid[2] // vision.spatial_merge_size**2
+        patches.append(pixel_values)
+        grids.append(grid)
+        rows.append(_prompt_ids(policy, clip.example, wording, num_video_tokens))
+        _check_room(clip.example, len(rows[-1]), num_video_tokens, grid, max_context_tokens)
+    input_ids, attention_mask = _pad_left(rows, policy.ids.pad_id)
+    video_grid_thw = torch.tensor(grids)
+    second_per_grid_ts = torch.tensor([vision.temporal_patch_size / clip.video.sample_rate_fps for clip in clips])
+    position_ids, next_position = prompt_position_ids(
+        input_ids,
+        attention_mask,
+        video_grid_thw,
+        second_per_grid_ts,
+        video_id=policy.ids.video_id,
+        spatial_merge_size=vision.spatial_merge_size,
+        tokens_per_second=vision.tokens_per_second,
+    )
+    return PromptBatch(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        pixel_values_videos=torch.cat(patches),
+        video_grid_thw=video_grid_thw,
+        second_per_grid_ts=second_per_grid_ts,
+        position_ids=position_ids,
+        next_position=next_position,
+        examples=tuple(clip.example for clip in clips),
+    )
+
+
+def encode_completions(policy: Policy, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return texts as completions: ids [N, C] that end with end-of-turn, padded on the right, and their mask [N, C]."""
+    rows = [[*policy.tokenizer.encode(text, add_special_tokens=False), policy.ids.eos_id] for text in texts]
+    ids, mask = _pad_left([row[::-1] for row in rows], policy.ids.pad_id)
+    return ids.flip(1), mask.flip(1).bool()
+
+
+def _prompt_ids(policy: Policy, example: GroundingExample, wording: PromptWording, num_video_tokens: int) -> list[int]:
+    before, after = render_prompt(wording, example.query)
+    before_ids, after_ids = (policy.tokenizer.encode(text, add_special_tokens=False) for text in (before, after))
+    return [*before_ids, *[policy.ids.video_id] * num_video_tokens, *after_ids]
+
+
+def _check_room(
+    example: GroundingExample, num_tokens: int, num_video_tokens: int, grid: Sequence[int], max_context_tokens: int
+) -> None:
+    if num_tokens < max_context_tokens:
+        return
+    raise ValueError(
+        f"prompt of example {example.example_id!r} ({example.video}) has {num_tokens} tokens, {num_video_tokens} of "
+        f"them video (grid t x h x w = {grid[0]} x {grid[1]} x {grid[2]}), but "
+        f"rollout.max_context_tokens={max_context_tokens} must also hold the completion: lower "
+        "video.budget.total_pixels or video.budget.max_frames, or raise rollout.max_context_tokens"
+    )
+
+
+def _pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Return ids [rows, longest] and attention mask, with padding before each row."""
+    longest = max(len(row) for row in rows)
+    ids = [[pad_id] * (longest - len(row)) + list(row) for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids), torch.tensor(mask)

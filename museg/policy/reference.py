@@ -1,0 +1,44 @@
+"""The frozen policy that the KL term holds the trained one to."""
+
+import copy
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_model, save_model
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from museg.policy.loading import Policy
+
+WEIGHTS_FILE = "reference.safetensors"
+
+
+class Reference:
+    """A frozen copy of a policy.
+
+    Not a module: a training module that owns one registers no second set of weights, saves none, and hands none to a
+    sharding strategy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        model = copy.deepcopy(policy.model)
+        model.requires_grad_(False)
+        model.eval()
+        self.policy = Policy(model, policy.tokenizer, policy.ids)
+
+    def re_anchor(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        """Take over the weights that `model` has now."""
+        self.policy.model.load_state_dict(model.state_dict())
+
+    def to(self, device: torch.device | str) -> "Reference":
+        """Move the copy; returns itself."""
+        self.policy.model.to(device)
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Write the weights below `folder` (made if absent)."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_model(self.policy.model, str(Path(folder) / WEIGHTS_FILE))
+
+    def load(self, folder: Path) -> None:
+        """Read weights that `save` wrote."""
+        load_model(self.policy.model, str(Path(folder) / WEIGHTS_FILE))
