@@ -1,0 +1,90 @@
+"""From command line to Hydra: every job is composed and checked before the first one starts.
+
+Hydra creates a run's folder before it hands over the configuration. Checking here, first, leaves no folder behind for a
+misspelt option, and a sweep fails before its first run rather than at its fourth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
+from museg.config.overview import help_text
+from museg.config.suggestions import explain
+from museg.config.validation import checked_settings
+
+MAX_CHECKED_JOBS = 64
+"""A sweep's further members are checked when they start."""
+
+
+def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Return the arguments for Hydra; prints and exits when they ask for help or cannot work.
+
+    `resume=FOLDER` also becomes `hydra.run.dir=FOLDER`: a resumed run is that folder, and no second one appears.
+    """
+    try:
+        parsed = get_args_parser().parse_args(list(arguments))
+        if parsed.help:
+            print(help_text(conf))
+            sys.exit(0)
+        extra = resumed_folder(parsed.overrides)
+        if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
+            for job in composed_jobs([*parsed.overrides, *extra], conf, is_multirun=parsed.multirun):
+                if not parsed.cfg:
+                    checked_settings(job)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        print(explain(error), file=sys.stderr)
+        sys.exit(1)
+    return [*arguments, *extra]
+
+
+def resumed_folder(overrides: Sequence[str]) -> list[str]:
+    """The override of `hydra.run.dir` that `resume=FOLDER` stands for, or nothing.
+
+    Raises ValueError when the folder holds no run, or when another folder is asked for at the same time.
+    """
+    values = [text.partition("=")[2].strip("'\"") for text in overrides if text.lstrip("+").startswith("resume=")]
+    if not values or values[-1] in ("auto", "null", ""):
+        return []
+    folder = values[-1]
+    if not (Path(folder) / "config.yaml").is_file():
+        raise ValueError(
+            f"resume={folder}: there is no run in this folder (no config.yaml). Give a folder below outputs/, or "
+            "resume=auto with hydra.run.dir=FOLDER to continue a run there or start one."
+        )
+    if any(text.startswith("hydra.run.dir=") for text in overrides):
+        raise ValueError(f"resume={folder} already says where the run is: leave hydra.run.dir out")
+    return [f"hydra.run.dir='{folder}'"]
+
+
+def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) -> Iterator[DictConfig]:
+    """Compose what one call runs: a single configuration, or that of every member of a sweep."""
+    with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides(list(overrides))
+        single = [item.input_line for item in parsed if not item.is_sweep_override()]
+        first = compose("train", overrides=single, return_hydra_config=True)
+        if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
+            yield compose("train", overrides=list(overrides))
+            return
+        swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]
+        axes = []
+        for item in [*parser.parse_overrides(swept), *parsed]:
+            if item.is_discrete_sweep():
+                axes.append([f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()])
+            elif not item.is_sweep_override():
+                axes.append([item.input_line])
+        for job in itertools.islice(itertools.product(*axes), MAX_CHECKED_JOBS):
+            yield compose("train", overrides=list(job))

@@ -1,0 +1,171 @@
+"""Rules that tie settings of several groups together; each yields every violation it finds.
+
+Settings arrive as plain, typed containers. A rule reads values only: nothing slow is imported, nothing
+is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from museg.config.violation import Violation
+from museg.phases.schedule import build_schedule
+from museg.targets import TARGET
+
+Settings = Mapping[str, Any]
+
+FRAMES_PER_TOKEN = 2
+"""Qwen2.5-VL merges two frames (and 28 x 28 pixels) into one token."""
+
+TEXT_TOKENS = 256
+"""What the words of a prompt (about 150 tokens) and a short answer take beside the video."""
+
+REQUIRED_PACKAGES = {
+    "WandbLogger": ("wandb", "pip install wandb"),
+    "TensorBoardLogger": ("tensorboard", "pip install tensorboard"),
+    "DeepSpeedStrategy": ("deepspeed", "pip install -e '.[gpu]', or choose trainer=single_gpu or trainer=ddp"),
+}
+"""Class at the end of a target -> the package it needs, and how to get it or do without."""
+
+
+def schedule(settings: Settings) -> Iterator[Violation]:
+    """The lengths of the phases add up."""
+    phase = settings["phase"]
+    try:
+        build_schedule(phase["steps"], phase["total_steps"], phase["restart"], phase["phases"])
+    except ValueError as error:
+        yield Violation("phase", str(error), {key: phase[key] for key in ("steps", "total_steps")}, "")
+
+
+def prompts(settings: Settings) -> Iterator[Violation]:
+    """Every wording that a phase or the evaluation names exists."""
+    wordings = sorted(settings["prompt"]["wordings"])
+    named = {f"phase.phases.{name}.prompt": phase["prompt"] for name, phase in settings["phase"]["phases"].items()}
+    named["prompt.evaluation"] = settings["prompt"]["evaluation"]
+    for place, wording in named.items():
+        if wording not in wordings:
+            yield Violation(place, "names a wording of prompt.wordings", wording, f"choose one of {wordings}")
+
+
+def reward_terms(settings: Settings) -> Iterator[Violation]:
+    """Weights and phase switches name terms of the mix, and no phase is left without a reward."""
+    terms = list(settings["reward"]["terms"])
+    named = {f"reward.weights.{name}": name for name in settings["reward"]["weights"]}
+    for phase_name, phase in settings["phase"]["phases"].items():
+        place = f"phase.phases.{phase_name}.rewards"
+        named |= {f"{place}.{name}": name for name in phase["rewards"]}
+        if all(phase["rewards"].get(name, True) is False for name in terms):
+            yield Violation(place, "leaves at least one term of the reward on", phase["rewards"], f"terms: {terms}")
+    for place, name in named.items():
+        if name not in terms:
+            yield Violation(
+                place, "names a term of reward.terms", name, f"choose one of {terms}, or remove it with ~{place}"
+            )
+
+
+def group_size(settings: Settings) -> Iterator[Violation]:
+    """Advantages compare the completions of a group, so reinforcement needs two or more."""
+    num_generations = settings["rollout"]["num_generations"]
+    if num_generations < 2 and settings["method"][TARGET].endswith("MusegModule"):
+        rule = "must be 2 or more: GRPO compares the completions of one prompt with each other"
+        yield Violation("rollout.num_generations", rule, num_generations, "set it to 8, or train with method=sft")
+
+
+def frame_limits(settings: Settings) -> Iterator[Violation]:
+    """Lower limits of the frame budget do not exceed the upper ones."""
+    budget = settings["video"]["budget"]
+    for what in ("frames", "pixels"):
+        least, most = budget[f"min_{what}"], budget[f"max_{what}"]
+        if most is not None and least > most:
+            rule = f"must not exceed video.budget.max_{what} ({most})"
+            yield Violation(f"video.budget.min_{what}", rule, least, "raise the one or lower the other")
+
+
+def context(settings: Settings) -> Iterator[Violation]:
+    """The longest video the budget aims at leaves room for text and answer: video tokens are never cut off."""
+    budget, rollout = settings["video"]["budget"], settings["rollout"]
+    area = budget["factor"] ** 2
+    video_tokens = budget["total_pixels"] // area
+    if budget["max_frames"] is not None:
+        frame_tokens = max(budget["max_pixels"], budget["min_pixels"]) // area
+        video_tokens = min(video_tokens, budget["max_frames"] * frame_tokens // FRAMES_PER_TOKEN)
+    text_tokens = min(rollout["max_new_tokens"], TEXT_TOKENS)
+    if video_tokens + text_tokens > rollout["max_context_tokens"]:
+        rule = f"must hold the video tokens aimed at ({video_tokens}) and {text_tokens} tokens of question and answer"
+        remedy = "raise it, or lower video.budget.total_pixels or video.budget.max_frames"
+        yield Violation("rollout.max_context_tokens", rule, rollout["max_context_tokens"], remedy)
+
+
+def step_share(settings: Settings) -> Iterator[Violation]:
+    """Every device gets at least one prompt of a step."""
+    trainer, prompts_per_step = settings["trainer"], settings["prompts_per_step"]
+    devices = trainer["devices"]
+    if not (devices in ("auto", -1) or (isinstance(devices, int) and devices >= 1)):
+        yield Violation("trainer.devices", "must be a number of devices, or auto", devices, "")
+    elif isinstance(devices, int) and devices * trainer["num_nodes"] > prompts_per_step:
+        rule = f"must be at least trainer.devices x trainer.num_nodes ({devices * trainer['num_nodes']})"
+        yield Violation("prompts_per_step", rule, prompts_per_step, "use fewer devices or more prompts")
+
+
+def master_weights(settings: Settings) -> Iterator[Violation]:
+    """Trained weights exist in float32 somewhere: small updates vanish in bfloat16."""
+    uses_deepspeed = "DeepSpeed" in str(settings["trainer"]["strategy"])
+    remedy = "use model.dtype=float32 with trainer.precision=bf16-mixed, or trainer=zero2, which keeps float32 masters"
+    low = {
+        "model.dtype": settings["model"].get("dtype") == "bfloat16",
+        "trainer.precision": settings["trainer"]["precision"] == "bf16-true",
+    }
+    for place, is_low in low.items():
+        if is_low and not uses_deepspeed:
+            yield Violation(place, "needs float32 master weights, which this trainer does not keep", "bfloat16", remedy)
+
+
+def installed(settings: Settings) -> Iterator[Violation]:
+    """Packages that a choice needs are there."""
+    chosen = {f"logger.{name}": node for name, node in settings["logger"].items()}
+    chosen["trainer.strategy"] = settings["trainer"]["strategy"]
+    for place, node in chosen.items():
+        target = node.get(TARGET, "") if isinstance(node, Mapping) else ""
+        package, remedy = REQUIRED_PACKAGES.get(target.rpartition(".")[2], (None, ""))
+        if package and importlib.util.find_spec(package) is None:
+            yield Violation(place, f"needs the package {package}, which is not installed", target, remedy)
+    attention = settings["model"].get("attention")
+    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        rule = "needs the package flash-attn, which is not installed"
+        yield Violation("model.attention", rule, attention, "pip install -e '.[gpu]', or use model.attention=sdpa")
+
+
+def held_out(settings: Settings) -> Iterator[Violation]:
+    """There is something to validate on."""
+    dataset = settings["dataset"]
+    if "held_out_share" in dataset and not dataset["held_out_share"] and dataset["held_out_file"] is None:
+        remedy = "set dataset.held_out_share=0.05, or dataset.held_out_file=..."
+        yield Violation("dataset.held_out_share", "must be above 0 when there is no held_out_file", 0, remedy)
+
+
+def files(settings: Settings) -> Iterator[Violation]:
+    """Annotation files and video folders are where the configuration says."""
+    dataset = settings["dataset"]
+    for key in ("stage_1", "stage_2", "train_file", "held_out_file"):
+        if dataset.get(key) is not None and not Path(dataset[key]).is_file():
+            yield Violation(f"dataset.{key}", "must be an annotation file", dataset[key], "give the path of a .jsonl")
+    if "video_root" in dataset and not Path(dataset["video_root"]).is_dir():
+        remedy = "give the folder that holds the videos"
+        yield Violation("dataset.video_root", "must be a folder", dataset["video_root"], remedy)
+
+
+def pairs(settings: Settings) -> Iterator[Violation]:
+    """AdamW takes two betas."""
+    betas = settings["optimizer"]["betas"]
+    if len(betas) != 2:
+        yield Violation("optimizer.betas", "must be two numbers", betas, "for example [0.9,0.999]")
+
+
+RULES: tuple[Callable[[Settings], Iterator[Violation]], ...] = (
+    schedule, prompts, reward_terms, group_size, frame_limits, context, step_share, master_weights, installed, held_out,
+    files, pairs,
+)  # fmt: skip
+"""Every rule, in the order in which its violations are told."""

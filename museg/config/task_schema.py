@@ -1,0 +1,179 @@
+"""Schemas of what is learned, and from what: reward, phase, prompt, dataset, video, model, rollout, objective.
+
+Fields mirror the signature of what receives them (`tests/config` binds the two), without importing it: composing a
+configuration must not load torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from museg.config.derived_schema import derived_schema
+from museg.config.limits import choice, number
+from museg.video.budget import FrameBudget
+from museg.video.synthetic_layout import SyntheticSettings
+
+
+@dataclass
+class RewardMixConfig:
+    """Named reward terms and their weights; each term is checked against its own class by `reward_schema`."""
+
+    _target_: str = MISSING
+    terms: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class PhaseConfig:
+    """One phase: its length (None = what the others leave), its wording, and which reward terms are on."""
+
+    num_steps: int | None = number(None, minimum=0)
+    prompt: str = MISSING
+    rewards: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass
+class PhaseScheduleConfig:
+    """The phases in order."""
+
+    steps: int = number(minimum=0)
+    total_steps: int = number(minimum=1)
+    restart: bool = MISSING
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
+
+
+@dataclass
+class PromptWordingConfig:
+    """The words around the video."""
+
+    system: str = MISSING
+    before_video: str = MISSING
+    after_video: str = MISSING
+
+
+@dataclass
+class PromptConfig:
+    """Wordings by name, and the one that evaluation uses."""
+
+    wordings: dict[str, PromptWordingConfig] = field(default_factory=dict)
+    evaluation: str = MISSING
+
+
+@dataclass
+class DataConfig:
+    """What every data set has."""
+
+    _target_: str = MISSING
+    order: str = choice("by_step", "by_phase")
+
+
+@dataclass
+class SyntheticFolderConfig(DataConfig):
+    """Where the drawn clips are kept."""
+
+    root: str = MISSING
+
+
+SyntheticDataConfig = derived_schema(SyntheticSettings, base=SyntheticFolderConfig)
+
+
+@dataclass
+class MusegDataConfig(DataConfig):
+    """The released annotation files."""
+
+    stage_1: str = MISSING
+    stage_2: str = MISSING
+    video_root: str = MISSING
+    held_out_file: str | None = None
+    held_out_share: float = number(minimum=0, below=1)
+    seed: int = MISSING
+
+
+@dataclass
+class JsonlDataConfig(DataConfig):
+    """A user's own file in the released schema."""
+
+    train_file: str = MISSING
+    held_out_file: str | None = None
+    held_out_share: float = number(minimum=0, below=1)
+    video_root: str = MISSING
+    seed: int = MISSING
+
+
+FrameBudgetConfig = derived_schema(FrameBudget)
+
+
+@dataclass
+class VideoConfig:
+    """The frame budget, and the worker processes that decode ahead of training."""
+
+    budget: FrameBudgetConfig = field(default_factory=FrameBudgetConfig)  # type: ignore[valid-type]
+    num_workers: int = number(minimum=0)
+    timeout_s: float = number(above=0)
+    steps_ahead: int = number(minimum=1)
+    cache_mib: int = number(minimum=0)
+
+
+@dataclass
+class RolloutConfig:
+    """How completions are sampled."""
+
+    num_generations: int = number(minimum=1)
+    temperature: float = number(above=0)
+    top_p: float = number(above=0, maximum=1)
+    max_new_tokens: int = number(minimum=1)
+    max_context_tokens: int = number(minimum=2)
+
+
+@dataclass
+class GrpoConfig:
+    """Group relative policy optimization."""
+
+    beta: float = number(minimum=0)
+    clip_low: float = number(above=0, maximum=1)
+    clip_high: float = number(above=0)
+    scale_rewards: bool = MISSING
+    averaging: str = choice("sequence", "token")
+
+
+@dataclass
+class FrozenConfig:
+    """Which parts of a model keep their weights."""
+
+    vision: bool = MISSING
+    projector: bool = MISSING
+    language: bool = MISSING
+
+
+@dataclass
+class TinyModelConfig:
+    """A small Qwen2.5-VL with random weights."""
+
+    _target_: str = MISSING
+    hidden_size: int = number(minimum=2)
+    num_layers: int = number(minimum=1)
+    num_heads: int = number(minimum=1)
+    intermediate_size: int = number(minimum=1)
+    rope_theta: float = number(above=0)
+    mrope_section: list[int] = number(minimum=0)  # noqa: RUF009 (a field, made by a function)
+    vision_hidden_size: int = number(minimum=2)
+    vision_depth: int = number(minimum=1)
+    vision_num_heads: int = number(minimum=1)
+    vision_intermediate_size: int = number(minimum=1)
+    initializer_range: float = number(above=0)
+    seed: int = number(minimum=0)
+
+
+@dataclass
+class PretrainedModelConfig:
+    """A Qwen2.5-VL checkpoint from a folder or the hub."""
+
+    _target_: str = MISSING
+    path: str = MISSING
+    dtype: str = choice("float32", "bfloat16")
+    attention: str = choice("sdpa", "flash_attention_2")
+    frozen: FrozenConfig = field(default_factory=FrozenConfig)
+    gradient_checkpointing: bool = MISSING
