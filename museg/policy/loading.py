@@ -113,7 +113,7 @@ def load_pretrained(
         ) from error
     freeze(model, frozen or {})
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return as_policy(model, tokenizer)
 
 

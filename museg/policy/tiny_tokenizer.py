@@ -16,13 +16,10 @@ SPECIAL_TOKENS = (
     *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
 )
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-CHAT_WORDS = ("system", "user", "assistant", "look", "for", "the", "from", "to", "and", "never", "not", "is", "in")
-# Words for prompt wordings; any other word costs one token for each byte.
-PROMPT_WORDS = (
-    *("You", "are", "a", "an", "answer", "Answer", "question", "video", "time", "segments", "seconds", "with", "when"),
-    *("Think", "think", "first", "then", "give", "name", "your", "reasoning", "start", "end", "each", "it", "as"),
-    *("Give", "Name", "First", "this", "by", "that", "cite", "timestamps", "timestamp", "or", "one", "between", "tags"),
-)
+# Of the chat format, the demonstrations and the short prompt wordings; any other word costs one token for each byte.
+CHAT_WORDS = ("system", "user", "assistant")
+DEMONSTRATION_WORDS = ("look", "for", "the", "from", "to", "and", "never")
+PROMPT_WORDS = ("answer", "cite", "think", "then", "times", "seconds", "when", "in", "with", "video")
 NUM_TIMES = 61
 # ChatML; a video is its placeholder between the vision marks, which the caller repeats once per merged patch.
 CHAT_TEMPLATE = (
@@ -59,7 +56,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 def _whole_tokens() -> Iterator[str]:
     yield from TAGS
-    yield from _with_leading_space(dict.fromkeys((*SYNTHETIC_WORDS, *CHAT_WORDS, *PROMPT_WORDS)))
+    yield from _with_leading_space(dict.fromkeys((*SYNTHETIC_WORDS, *CHAT_WORDS, *DEMONSTRATION_WORDS, *PROMPT_WORDS)))
     yield from _with_leading_space(f"{second}.0" for second in range(NUM_TIMES))
 
 
