@@ -1,1 +1,1 @@
-"""Annotated examples: reading them, the order a run takes them in, and their clips decoded ahead of the training step."""
+"""Annotated examples: reading them, the order a run takes them in, and their clips decoded ahead of training."""

@@ -5,6 +5,7 @@ Shapes: T sampled frames, H x W pixels after resizing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -70,8 +71,13 @@ def read_video(path: Path | str, budget: FrameBudget, decoder: str) -> SampledVi
         return _read(DECODERS[decoder](path), budget)
     except ImportError as error:
         raise UnreadableVideo(path, decoder, f"decoder is not installed: {error}") from error
-    except (ValueError, OSError, RuntimeError, IndexError, av.FFmpegError) as error:
+    except (ValueError, OSError, RuntimeError, IndexError, MemoryError, av.FFmpegError) as error:
         raise UnreadableVideo(path, decoder, _first_line(error)) from error
+
+
+def available_decoders() -> tuple[str, ...]:
+    """The decoders of this machine in the order they are tried: decord where it is installed, then PyAV."""
+    return ("decord", "pyav") if find_spec("decord") else ("pyav",)
 
 
 def check_container(path: Path) -> None:

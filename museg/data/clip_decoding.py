@@ -1,0 +1,123 @@
+"""One clip on its way through the decoders, and the decoded clips kept in memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as DecodingTimeout
+from typing import Protocol
+
+from pebble import ProcessExpired
+
+from museg.video.decoding import SampledVideo, UnreadableVideo
+
+
+class Task(Protocol):
+    """What a worker pool returns for a clip handed to it."""
+
+    def done(self) -> bool: ...
+
+    def result(self) -> SampledVideo: ...
+
+    def cancel(self) -> bool: ...
+
+
+class InlineTask:
+    """Stands for a task where there are no workers: runs when its result is asked for."""
+
+    def __init__(self, decode: Callable[[], SampledVideo]) -> None:
+        self.result = decode
+
+    def done(self) -> bool:
+        """Never before its result was asked for."""
+        return False
+
+    def cancel(self) -> bool:
+        """Nothing has begun, so nothing is left to stop."""
+        return True
+
+
+class ClipDecoding:
+    """The decoders still to try for one clip, what the tried ones said, and the frames once there are some.
+
+    `submit` hands the clip to a decoder; `decoders` are tried in order, `timeout_s` is quoted in reasons.
+    """
+
+    def __init__(self, submit: Callable[[str], Task] | None, decoders: Sequence[str], timeout_s: float) -> None:
+        self.video: SampledVideo | None = None
+        self.reasons: dict[str, str] = {}
+        self.was_received = False
+        self._submit, self._untried, self._timeout_s = submit, list(decoders), timeout_s
+        self._task: Task | None = None
+        self._try_next()
+
+    @classmethod
+    def finished(cls, video: SampledVideo) -> "ClipDecoding":
+        """A clip whose frames are known already."""
+        decoding = cls(None, (), 0)
+        decoding.video, decoding.was_received = video, True
+        return decoding
+
+    @classmethod
+    def failed(cls, reasons: Mapping[str, str]) -> "ClipDecoding":
+        """A clip that is known to be unreadable."""
+        decoding = cls(None, (), 0)
+        decoding.reasons, decoding.was_received = dict(reasons), True
+        return decoding
+
+    def advance(self) -> None:
+        """Hand the clip to the next decoder if the one at work has failed; never waits."""
+        if self._task is not None and self._task.done():
+            self._settle()
+
+    def wait(self) -> SampledVideo | None:
+        """The frames, or None when every decoder failed."""
+        while self._task is not None:
+            self._settle()
+        self.was_received = True
+        return self.video
+
+    def cancel(self) -> None:
+        """Give the clip up; a worker that is busy with it is stopped."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _try_next(self) -> None:
+        self._decoder = self._untried.pop(0) if self._untried else None
+        self._task = self._submit(self._decoder) if self._decoder else None
+
+    def _settle(self) -> None:
+        try:
+            self.video, self._task = self._task.result(), None
+            return
+        except UnreadableVideo as error:
+            reason = error.reason
+        except DecodingTimeout:
+            reason = f"no frames within {self._timeout_s:g} s, decoder stopped"
+        except ProcessExpired as error:
+            reason = f"decoder process died (exit code {error.exitcode})"
+        self.reasons[self._decoder] = reason
+        self._try_next()
+
+
+class ClipCache:
+    """The decoded clips used last, as many as fit in `max_bytes` of frames."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._num_bytes = 0
+        self._clips: OrderedDict[str, SampledVideo] = OrderedDict()
+
+    def get(self, video: str) -> SampledVideo | None:
+        """The clip, or None where it is not held."""
+        if video in self._clips:
+            self._clips.move_to_end(video)
+        return self._clips.get(video)
+
+    def put(self, video: str, clip: SampledVideo) -> None:
+        """Hold `clip`, dropping those not used for longest; one larger than the whole cache is not held."""
+        if video in self._clips or clip.frames.nbytes > self.max_bytes:
+            return
+        self._clips[video] = clip
+        self._num_bytes += clip.frames.nbytes
+        while self._num_bytes > self.max_bytes:
+            _, dropped = self._clips.popitem(last=False)
+            self._num_bytes -= dropped.frames.nbytes

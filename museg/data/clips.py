@@ -1,0 +1,166 @@
+"""Clips decoded ahead of training in worker processes that may hang or die without taking the run with them.
+
+Each clip is decoded by decord, then, should that fail, time out or crash, by PyAV in a new task; a clip that neither
+reads is quarantined and its examples are left out of their step, never replaced by others.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import torch
+from pebble import ProcessPool
+
+from museg.data.clip_decoding import ClipCache, ClipDecoding, InlineTask, Task
+from museg.data.dataset import resolve_video
+from museg.data.examples import GroundingExample
+from museg.data.quarantine import Quarantine
+from museg.video.budget import FrameBudget
+from museg.video.decoding import SampledVideo, available_decoders, read_video
+
+Reader = Callable[[Path, FrameBudget, str], SampledVideo]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedClip:
+    """An example with its frames; `position` is its place among the examples asked for in the step."""
+
+    example: GroundingExample
+    position: int
+    video: SampledVideo
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch:
+    """The readable clips of one step in the order asked for; `num_asked` counts the unreadable ones too."""
+
+    global_step: int
+    clips: list[LoadedClip]
+    num_asked: int
+
+
+class ClipLoader:
+    """Decodes the clips of coming steps while the current one trains.
+
+    `num_workers` processes (0: in this process, where no timeout is possible), `timeout_s` seconds per clip and
+    decoder, `steps_ahead` steps in flight beyond the current one, up to `cache_mib` MiB of decoded clips kept for later
+    steps. What is loaded does not depend on any of these. `read` is what a worker calls.
+    """
+
+    def __init__(
+        self,
+        budget: FrameBudget,
+        video_root: Path,
+        *,
+        num_workers: int,
+        timeout_s: float,
+        steps_ahead: int,
+        quarantine_file: Path,
+        cache_mib: float = 0,
+        read: Reader = read_video,
+    ) -> None:
+        if num_workers < 0 or steps_ahead < 0 or cache_mib < 0 or not timeout_s > 0:
+            raise ValueError(
+                "ClipLoader needs num_workers, steps_ahead and cache_mib >= 0 and timeout_s > 0, got "
+                f"num_workers={num_workers}, steps_ahead={steps_ahead}, cache_mib={cache_mib}, timeout_s={timeout_s}"
+            )
+        self.budget, self.video_root, self.read = budget, Path(video_root), read
+        self.num_workers, self.timeout_s, self.steps_ahead = num_workers, timeout_s, steps_ahead
+        self.quarantine = Quarantine.load(quarantine_file)
+        self.num_decoded = 0
+        self.num_by_second_decoder = 0
+        self._cache = ClipCache(int(cache_mib * 2**20))
+        self._pool: ProcessPool | None = None
+
+    def stream(self, plan: Iterable[tuple[int, Sequence[GroundingExample]]]) -> Iterator[StepBatch]:
+        """Yield the steps of `plan` (step number, its examples) in order, decoding the following ones meanwhile."""
+        plan = iter(plan)
+        window: deque[tuple[int, Sequence[GroundingExample], list[ClipDecoding]]] = deque()
+        under_way: WeakValueDictionary[str, ClipDecoding] = WeakValueDictionary()
+        try:
+            while True:
+                for step, examples in plan:
+                    window.append((step, examples, [self._start(under_way, example.video) for example in examples]))
+                    if len(window) > self.steps_ahead:
+                        break
+                if not window:
+                    return
+                for decoding in list(under_way.values()):
+                    decoding.advance()
+                step, examples, decodings = window.popleft()
+                yield self._collect(step, examples, decodings)
+        finally:
+            for decoding in list(under_way.values()):
+                decoding.cancel()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Clips decoded, those that needed the second decoder, and what is quarantined, since this loader began."""
+        return {
+            "decoded": self.num_decoded,
+            "second_decoder": self.num_by_second_decoder,
+            **{f"quarantined_{name}": number for name, number in self.quarantine.counts.items()},
+        }
+
+    def close(self) -> None:
+        """End the worker processes; tasks under way are dropped."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def __enter__(self) -> "ClipLoader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, under_way: WeakValueDictionary, video: str) -> ClipDecoding:
+        decoding = under_way.get(video)
+        if decoding is None:
+            decoding = under_way[video] = self._new_decoding(video)
+        return decoding
+
+    def _new_decoding(self, video: str) -> ClipDecoding:
+        if video in self.quarantine:
+            return ClipDecoding.failed(self.quarantine.reasons(video))
+        if (clip := self._cache.get(video)) is not None:
+            return ClipDecoding.finished(clip)
+        try:
+            path = resolve_video(self.video_root, video)
+        except ValueError as error:
+            return ClipDecoding.failed({"path": str(error)})
+        return ClipDecoding(partial(self._submit, path), available_decoders(), self.timeout_s)
+
+    def _submit(self, path: Path, decoder: str) -> Task:
+        if self.num_workers == 0:
+            return InlineTask(partial(self.read, path, self.budget, decoder))
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["museg.video.decoding"])
+            self._pool = ProcessPool(self.num_workers, initializer=_start_worker, context=context)
+        return self._pool.schedule(self.read, args=(path, self.budget, decoder), timeout=self.timeout_s)
+
+    def _collect(self, step: int, examples: Sequence[GroundingExample], decodings: list[ClipDecoding]) -> StepBatch:
+        clips = []
+        for position, (example, decoding) in enumerate(zip(examples, decodings, strict=True)):
+            is_new = not decoding.was_received
+            video = decoding.wait()
+            if video is None:
+                asking = [other.example_id for other in examples if other.video == example.video]
+                self.quarantine.add(example.video, asking, decoding.reasons, step)
+                continue
+            if is_new:
+                self.num_decoded += 1
+                self.num_by_second_decoder += bool(decoding.reasons)
+                self._cache.put(example.video, video)
+            clips.append(LoadedClip(example, position, video))
+        return StepBatch(step, clips, num_asked=len(examples))
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)

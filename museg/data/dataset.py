@@ -1,0 +1,158 @@
+"""The examples of a run: annotation files in training order, held-out examples, and where their videos are."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from museg.data.examples import GroundingExample
+from museg.data.readers import read_museg_jsonl
+from museg.phases.batches import derive_seed
+from museg.video.synthetic import make_synthetic, settings_hash
+from museg.video.synthetic_layout import SyntheticSettings
+
+Order = Literal["by_step", "by_phase"]
+
+VIDEOS_FOLDER = "videos"
+
+
+@dataclass(frozen=True)
+class GroundingData:
+    """What a run trains on and is judged by; no video occurs both in `files` and in `held_out`."""
+
+    files: tuple[tuple[GroundingExample, ...], ...]
+    """Training examples, one tuple per annotation file, in the order the files are used."""
+    held_out: tuple[GroundingExample, ...]
+    video_root: Path
+    order: Order
+    """by_step: the files follow the optimizer step; by_phase: each phase has its own file."""
+
+    def __post_init__(self) -> None:
+        if self.order not in ("by_step", "by_phase"):
+            raise ValueError(f"order must be by_step or by_phase, got {self.order!r}")
+        if not self.files or not all(self.files):
+            raise ValueError("every training file needs at least one example; one is empty or was held out completely")
+        if not self.video_root.is_dir():
+            raise ValueError(f"video_root {self.video_root} is not a folder; set it to where the videos are")
+
+
+def resolve_video(root: Path, relative: str) -> Path:
+    """The file that an annotation's video path means under `root`, whether or not it exists.
+
+    The released training files write `videos/charades/x.mp4`, the evaluation files `charades/x.mp4`; both mean the same
+    clip, whether `root` is the folder `videos` itself or the one that holds it. Raises ValueError for a path that
+    leaves the root: absolute, through `..`, or by a symbolic link.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or "\0" in relative or relative.startswith("/") or ".." in parts:
+        raise ValueError(f"video path {relative!r} must be relative to the video root and stay inside it")
+    inside = PurePosixPath(*parts[1:]) if parts[0] == VIDEOS_FOLDER and len(parts) > 1 else PurePosixPath(*parts)
+    candidates = [root / VIDEOS_FOLDER / inside, root / inside]
+    path = next((candidate for candidate in candidates if candidate.exists()), root / PurePosixPath(*parts))
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"video path {relative!r} leaves the video root {root} by a symbolic link")
+    return path
+
+
+def hold_out(
+    examples: Sequence[Sequence[GroundingExample]], share: float, seed: int
+) -> tuple[tuple[tuple[GroundingExample, ...], ...], tuple[GroundingExample, ...]]:
+    """Split off all examples of `share` of the videos (at least one video where `share` > 0), chosen by `seed`.
+
+    Returns the remaining examples, file by file, and the held-out ones in file order.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"held_out_share must be at least 0 and below 1, got {share}")
+    videos = sorted({example.video for file in examples for example in file})
+    random.Random(derive_seed("hold_out", seed)).shuffle(videos)
+    chosen = set(videos[: max(1, round(share * len(videos)))] if share > 0 else [])
+    kept = tuple(tuple(example for example in file if example.video not in chosen) for file in examples)
+    return kept, tuple(example for file in examples for example in file if example.video in chosen)
+
+
+def museg_data(
+    *,
+    stage_1: str,
+    stage_2: str,
+    video_root: str,
+    held_out_file: str | None,
+    held_out_share: float,
+    order: Order,
+    seed: int,
+) -> GroundingData:
+    """The two released annotation files, read as they are; held out as for `jsonl_data`."""
+    return _from_files([stage_1, stage_2], video_root, held_out_file, held_out_share, order, seed)
+
+
+def jsonl_data(
+    *,
+    train_file: str,
+    held_out_file: str | None,
+    held_out_share: float,
+    video_root: str,
+    order: Order,
+    seed: int,
+) -> GroundingData:
+    """A user's own file in the released schema.
+
+    Held-out examples come from `held_out_file`, or else are all examples of `held_out_share` of the videos. Raises
+    ValueError when both are given, when a held-out video is also trained on, or when no video is found.
+    """
+    return _from_files([train_file], video_root, held_out_file, held_out_share, order, seed)
+
+
+def synthetic_data(
+    *,
+    root: str = "outputs/data/synthetic",
+    order: Order = "by_step",
+    progress: Callable[[int, int], None] | None = None,
+    **settings: object,
+) -> GroundingData:
+    """Clips made here, once for each combination of `settings` (fields of SyntheticSettings), kept under `root`."""
+    known = [field.name for field in fields(SyntheticSettings)]
+    if unknown := sorted(set(settings) - set(known)):
+        raise ValueError(f"unknown setting of synthetic clips: {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = SyntheticSettings(**settings)
+    folder = Path(root) / settings_hash(chosen)
+    make_synthetic(chosen, folder, progress=progress)
+    train, held_out = (read_museg_jsonl(folder / f"{split}.jsonl").examples for split in ("train", "held_out"))
+    return GroundingData((train,), held_out, folder, order)
+
+
+def _from_files(
+    train_files: Sequence[str],
+    video_root: str,
+    held_out_file: str | None,
+    held_out_share: float,
+    order: Order,
+    seed: int,
+) -> GroundingData:
+    if held_out_file is not None and held_out_share > 0:
+        raise ValueError(
+            f"give either held_out_file ({held_out_file}) or held_out_share ({held_out_share}), not both; "
+            "set held_out_share=0 to use the file"
+        )
+    files = [read_museg_jsonl(Path(file)).examples for file in train_files]
+    train, held_out = hold_out(files, held_out_share, seed)
+    if held_out_file is not None:
+        held_out = read_museg_jsonl(Path(held_out_file)).examples
+    shared = {example.video for file in train for example in file} & {example.video for example in held_out}
+    if shared:
+        raise ValueError(
+            f"{len(shared)} video(s) of {held_out_file} are also trained on, such as {min(shared)}; "
+            "remove them from one of the files"
+        )
+    data = GroundingData(train, held_out, Path(video_root), order)
+    _check_some_video_exists(data)
+    return data
+
+
+def _check_some_video_exists(data: GroundingData) -> None:
+    """A wrong root would put every clip in quarantine; say so before training instead."""
+    examples = [example for file in data.files for example in file]
+    if not any(resolve_video(data.video_root, example.video).exists() for example in examples):
+        raise ValueError(
+            f"none of the {len(examples)} annotated videos is under video_root {data.video_root} "
+            f"(the first would be {resolve_video(data.video_root, examples[0].video)})"
+        )
