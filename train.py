@@ -1,4 +1,4 @@
-"""Train one run, or a sweep of runs: compose -> validate -> train. `python train.py --help` says how to use it."""
+"""Train one run, or a sweep of runs: compose -> validate -> build -> train. `python train.py --help` tells how."""
 
 import sys
 from pathlib import Path
@@ -15,11 +15,12 @@ CONF = Path(__file__).resolve().parent / "conf"
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def run(config: DictConfig) -> None:
-    """One run in the folder that Hydra made for it."""
+    """One run, in the folder that Hydra made for it."""
     settings = checked_settings(config)
-    from museg.training.run import train  # after the checks: it loads torch, transformers and lightning
+    # Loads torch, transformers and lightning, so only now, with nothing left to complain about.
+    from museg.config.launch import launch
 
-    train(settings, Path(HydraConfig.get().runtime.output_dir))
+    launch(settings, Path(HydraConfig.get().runtime.output_dir))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ misspelt option, and a sweep fails before its first run rather than at its fourt
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,16 +30,21 @@ MAX_CHECKED_JOBS = 64
 """A sweep's further members are checked when they start."""
 
 
+OPEN_MAPPING = re.compile(r"(reward\.weights|phase\.phases\.[\w-]+\.rewards)\.[\w-]+=")
+"""Overrides of mappings that say something about terms of the reward, where a term that is absent has a default."""
+
+
 def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
     """Return the arguments for Hydra; prints and exits when they ask for help or cannot work.
 
     `resume=FOLDER` also becomes `hydra.run.dir=FOLDER`: a resumed run is that folder, and no second one appears.
     """
+    arguments = [opened(argument) for argument in arguments]
+    parsed = get_args_parser().parse_args(arguments)
+    if parsed.help:
+        print(help_text(conf))
+        sys.exit(0)
     try:
-        parsed = get_args_parser().parse_args(list(arguments))
-        if parsed.help:
-            print(help_text(conf))
-            sys.exit(0)
         extra = resumed_folder(parsed.overrides)
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
             for job in composed_jobs([*parsed.overrides, *extra], conf, is_multirun=parsed.multirun):
@@ -48,6 +54,11 @@ def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
         print(explain(error), file=sys.stderr)
         sys.exit(1)
     return [*arguments, *extra]
+
+
+def opened(argument: str) -> str:
+    """Let an entry be added to an open mapping as if it were there (Hydra wants `++`); rules check its name later."""
+    return f"++{argument}" if OPEN_MAPPING.match(argument) else argument
 
 
 def resumed_folder(overrides: Sequence[str]) -> list[str]:

@@ -12,10 +12,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from museg.config import task_schema, training_schema
+from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "schema": {"train": training_schema.TrainConfig},
-    "schema/method": {"lightning": training_schema.MethodConfig},
+    "schema/method": {"lightning": TargetConfig},
     "schema/optimizer": {"adamw": training_schema.OptimizerConfig},
     "schema/trainer": {"lightning": training_schema.TrainerConfig},
     "schema/strategy": {"deepspeed": training_schema.DeepSpeedConfig},

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import museg.rewards
-from museg.config.derived_schema import derived_schema, target_of
+from museg.config.derived_schema import TargetConfig, derived_schema
 from museg.rewards.base import Reward
 from museg.targets import TARGET
 
@@ -32,7 +32,10 @@ def reward_classes() -> Iterator[type[Reward]]:
 @cache
 def term_schemas() -> Mapping[str, type]:
     """Target name to schema, for every reward of the package."""
-    return {target_of(reward): derived_schema(reward) for reward in reward_classes()}
+    return {
+        f"{reward.__module__}.{reward.__qualname__}": derived_schema(reward, TargetConfig)
+        for reward in reward_classes()
+    }
 
 
 def typed_term(term: Any) -> dict[str, Any]:

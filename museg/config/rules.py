@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from museg.config.violation import Violation
 from museg.phases.schedule import build_schedule
 from museg.targets import TARGET
+from museg.video.budget import FrameBudget
+from museg.video.synthetic_layout import SyntheticSettings
 
 Settings = Mapping[str, Any]
 
@@ -31,13 +34,21 @@ REQUIRED_PACKAGES = {
 """Class at the end of a target -> the package it needs, and how to get it or do without."""
 
 
-def schedule(settings: Settings) -> Iterator[Violation]:
-    """The lengths of the phases add up."""
-    phase = settings["phase"]
-    try:
-        build_schedule(phase["steps"], phase["total_steps"], phase["restart"], phase["phases"])
-    except ValueError as error:
-        yield Violation("phase", str(error), {key: phase[key] for key in ("steps", "total_steps")}, "")
+def constructors(settings: Settings) -> Iterator[Violation]:
+    """What is cheap to construct is constructed: phases, frame budget, the look of synthetic clips."""
+    dataset = settings["dataset"]
+    attempts: dict[str, Callable[[], Any]] = {
+        "phase": lambda: build_schedule(**settings["phase"]),
+        "video.budget": lambda: FrameBudget(**settings["video"]["budget"]),
+    }
+    if "num_train_clips" in dataset:
+        look = {item.name: dataset[item.name] for item in fields(SyntheticSettings)}
+        attempts["dataset"] = lambda: SyntheticSettings(**look)
+    for place, attempt in attempts.items():
+        try:
+            attempt()
+        except ValueError as error:
+            yield Violation(place, str(error))
 
 
 def prompts(settings: Settings) -> Iterator[Violation]:
@@ -47,23 +58,20 @@ def prompts(settings: Settings) -> Iterator[Violation]:
     named["prompt.evaluation"] = settings["prompt"]["evaluation"]
     for place, wording in named.items():
         if wording not in wordings:
-            yield Violation(place, "names a wording of prompt.wordings", wording, f"choose one of {wordings}")
+            yield Violation(place, "must name a wording of prompt.wordings", wording, f"choose one of {wordings}")
 
 
-def reward_terms(settings: Settings) -> Iterator[Violation]:
-    """Weights and phase switches name terms of the mix, and no phase is left without a reward."""
+def reward_switches(settings: Settings) -> Iterator[Violation]:
+    """The switches of a phase name terms of the reward, and leave one on."""
     terms = list(settings["reward"]["terms"])
-    named = {f"reward.weights.{name}": name for name in settings["reward"]["weights"]}
     for phase_name, phase in settings["phase"]["phases"].items():
-        place = f"phase.phases.{phase_name}.rewards"
-        named |= {f"{place}.{name}": name for name in phase["rewards"]}
-        if all(phase["rewards"].get(name, True) is False for name in terms):
-            yield Violation(place, "leaves at least one term of the reward on", phase["rewards"], f"terms: {terms}")
-    for place, name in named.items():
-        if name not in terms:
-            yield Violation(
-                place, "names a term of reward.terms", name, f"choose one of {terms}, or remove it with ~{place}"
-            )
+        place, switches = f"phase.phases.{phase_name}.rewards", phase["rewards"]
+        for name in switches:
+            if name not in terms:
+                remedy = f"choose one of {terms}, or remove it with ~{place}.{name}"
+                yield Violation(f"{place}.{name}", "must name a term of reward.terms", name, remedy)
+        if all(switches.get(name, True) is False for name in terms):
+            yield Violation(place, "must leave at least one term of the reward on", switches, f"the terms are {terms}")
 
 
 def group_size(settings: Settings) -> Iterator[Violation]:
@@ -72,16 +80,6 @@ def group_size(settings: Settings) -> Iterator[Violation]:
     if num_generations < 2 and settings["method"][TARGET].endswith("MusegModule"):
         rule = "must be 2 or more: GRPO compares the completions of one prompt with each other"
         yield Violation("rollout.num_generations", rule, num_generations, "set it to 8, or train with method=sft")
-
-
-def frame_limits(settings: Settings) -> Iterator[Violation]:
-    """Lower limits of the frame budget do not exceed the upper ones."""
-    budget = settings["video"]["budget"]
-    for what in ("frames", "pixels"):
-        least, most = budget[f"min_{what}"], budget[f"max_{what}"]
-        if most is not None and least > most:
-            rule = f"must not exceed video.budget.max_{what} ({most})"
-            yield Violation(f"video.budget.min_{what}", rule, least, "raise the one or lower the other")
 
 
 def context(settings: Settings) -> Iterator[Violation]:
@@ -104,7 +102,7 @@ def step_share(settings: Settings) -> Iterator[Violation]:
     trainer, prompts_per_step = settings["trainer"], settings["prompts_per_step"]
     devices = trainer["devices"]
     if not (devices in ("auto", -1) or (isinstance(devices, int) and devices >= 1)):
-        yield Violation("trainer.devices", "must be a number of devices, or auto", devices, "")
+        yield Violation("trainer.devices", "must be a number of devices, or auto", devices)
     elif isinstance(devices, int) and devices * trainer["num_nodes"] > prompts_per_step:
         rule = f"must be at least trainer.devices x trainer.num_nodes ({devices * trainer['num_nodes']})"
         yield Violation("prompts_per_step", rule, prompts_per_step, "use fewer devices or more prompts")
@@ -165,7 +163,7 @@ def pairs(settings: Settings) -> Iterator[Violation]:
 
 
 RULES: tuple[Callable[[Settings], Iterator[Violation]], ...] = (
-    schedule, prompts, reward_terms, group_size, frame_limits, context, step_share, master_weights, installed, held_out,
+    constructors, prompts, reward_switches, group_size, context, step_share, master_weights, installed, held_out,
     files, pairs,
 )  # fmt: skip
 """Every rule, in the order in which its violations are told."""

@@ -1,14 +1,13 @@
-"""What to type instead: the message about a configuration that does not compose, plus valid names and the closest one."""
+"""What to type instead: why a configuration does not compose, plus the valid names and the closest one."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 # Hydra proposes to append an unknown key with "+", which is right for open mappings and wrong for typed settings.
 NOISE = ("To append to your config use", "Set the environment variable", "Config search path:", "\tprovider=")
@@ -25,6 +24,8 @@ def _hints(error: Exception) -> Iterator[str]:
         wanted = (error.missing_cfg_file or "").rpartition("/")[2]
         yield from closest(wanted, error.options or [])
     cause = _find_cause(error)
+    if isinstance(cause, ValidationError):
+        yield str(cause).splitlines()[0]
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and isinstance(cause.parent_node, DictConfig):
         yield from _unknown_key(cause)
 
@@ -41,7 +42,7 @@ def _find_cause(error: BaseException | None) -> OmegaConfBaseException | None:
 def _unknown_key(error: OmegaConfBaseException) -> Iterator[str]:
     parent, key, place = error.parent_node, str(error.key), str(error.full_key or error.key)
     prefix = place[: -len(key)]
-    valid = [str(name) for name in parent]
+    valid = [str(name) for name in parent if prefix or name != "hydra"]
     if valid:
         yield f"Valid keys{' of ' + prefix[:-1] if prefix else ''}: {', '.join(valid)}"
     match = next(closest(key, valid, prefix=prefix), None)
@@ -51,7 +52,7 @@ def _unknown_key(error: OmegaConfBaseException) -> Iterator[str]:
     elsewhere = [path for path in _leaves(parent) if path.rpartition(".")[2] == key]
     if elsewhere:
         yield f"Did you mean {' or '.join(prefix + path for path in elsewhere)}?"
-    elif re.search(r"is not in struct", str(error)):
+    elif "is not in struct" in str(error):
         yield f"To add an entry to this mapping, write +{place}=..."
 
 

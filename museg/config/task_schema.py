@@ -11,17 +11,16 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from museg.config.derived_schema import derived_schema
+from museg.config.derived_schema import TargetConfig, derived_schema
 from museg.config.limits import choice, number
 from museg.video.budget import FrameBudget
 from museg.video.synthetic_layout import SyntheticSettings
 
 
 @dataclass
-class RewardMixConfig:
+class RewardMixConfig(TargetConfig):
     """Named reward terms and their weights; each term is checked against its own class by `reward_schema`."""
 
-    _target_: str = MISSING
     terms: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -63,10 +62,9 @@ class PromptConfig:
 
 
 @dataclass
-class DataConfig:
+class DataConfig(TargetConfig):
     """What every data set has."""
 
-    _target_: str = MISSING
     order: str = choice("by_step", "by_phase")
 
 
@@ -77,7 +75,7 @@ class SyntheticFolderConfig(DataConfig):
     root: str = MISSING
 
 
-SyntheticDataConfig = derived_schema(SyntheticSettings, base=SyntheticFolderConfig)
+SyntheticDataConfig = derived_schema(SyntheticSettings, SyntheticFolderConfig)
 
 
 @dataclass
@@ -149,10 +147,9 @@ class FrozenConfig:
 
 
 @dataclass
-class TinyModelConfig:
+class TinyModelConfig(TargetConfig):
     """A small Qwen2.5-VL with random weights."""
 
-    _target_: str = MISSING
     hidden_size: int = number(minimum=2)
     num_layers: int = number(minimum=1)
     num_heads: int = number(minimum=1)
@@ -168,10 +165,9 @@ class TinyModelConfig:
 
 
 @dataclass
-class PretrainedModelConfig:
+class PretrainedModelConfig(TargetConfig):
     """A Qwen2.5-VL checkpoint from a folder or the hub."""
 
-    _target_: str = MISSING
     path: str = MISSING
     dtype: str = choice("float32", "bfloat16")
     attention: str = choice("sdpa", "flash_attention_2")

@@ -16,13 +16,6 @@ from museg.config.limits import choice, number, share
 
 
 @dataclass
-class MethodConfig:
-    """Which Lightning module trains."""
-
-    _target_: str = MISSING
-
-
-@dataclass
 class OptimizerConfig:
     """AdamW and its learning rate over one fit."""
 

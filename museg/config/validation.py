@@ -1,4 +1,4 @@
-"""From a composed configuration to plain, checked settings; all broken rules are told at once, before anything is loaded."""
+"""From a composed configuration to plain, checked settings: all broken rules at once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _beyond_limits(node: Any, place: str = "") -> Iterator[Violation]:
             continue
         limit = limits.get(key)
         if limit is not None and not limit.admits(_plain(node[key])):
-            yield Violation(here, f"must be {limit.rule}", _plain(node[key]), "")
+            yield Violation(here, f"must be {limit.rule}", _plain(node[key]))
         yield from _beyond_limits(node[key], here)
 
 
@@ -75,7 +75,7 @@ def _resolved(config: DictConfig, violations: list[Violation]) -> dict[str, Any]
         plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     except OmegaConfBaseException as error:
         place = str(error.full_key or "")
-        violations.append(Violation(place, "refers to a value that cannot be read", str(error).splitlines()[0], ""))
+        violations.append(Violation(place, "refers to a value that cannot be read", str(error).splitlines()[0]))
         return None
     return plain if isinstance(plain, dict) else None
 
@@ -98,9 +98,9 @@ def _type_terms(plain: dict[str, Any]) -> Iterator[Violation]:
             reward["terms"][name] = typed_term(term)
         except ValueError as error:
             sound = False
-            yield Violation(f"reward.terms.{name}", str(error), term, "")
+            yield Violation(f"reward.terms.{name}", str(error))
     if sound:
         try:
             build(reward)
         except ValueError as error:
-            yield Violation("reward", str(error), list(reward["terms"]), "")
+            yield Violation("reward", str(error))

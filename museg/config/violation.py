@@ -8,13 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Violation:
-    """Where, which rule, the value found, and what to do about it (empty when the rule already says it)."""
+    """Where, which rule, the value found, and what to do about it; the last two may already be part of the rule."""
 
     place: str
     rule: str
-    value: Any
-    remedy: str
+    value: Any = None
+    remedy: str = ""
 
     def __str__(self) -> str:
+        found = "" if self.value is None else f"; found {self.value!r}"
         remedy = f" -> {self.remedy}" if self.remedy else ""
-        return f"  {self.place}: {self.rule}; found {self.value!r}{remedy}"
+        return f"  {self.place}: {self.rule}{found}{remedy}"
