@@ -37,6 +37,8 @@ class DecordVideo:
             self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())
+        if self.num_frames and self.frame_spans_s([0])[0, 0] < 0:
+            raise ValueError("begins with frames that are not to be shown, which decord would count")
 
     def frame_spans_s(self, indices: Sequence[int]) -> np.ndarray:
         """Presentation start and end of the given frames, float64 [len(indices), 2], in seconds."""
@@ -53,9 +55,9 @@ class DecordVideo:
 class PyAVVideo:
     """A clip opened by PyAV. Raises `av.FFmpegError` or ValueError on files it cannot read.
 
-    A first pass reads packet headers only, because the frame count in a container's header may promise more than a
-    truncated file holds; the second decodes once from the start up to the last frame asked for. Seeking would not pay:
-    frames are sampled more densely than most files have key frames.
+    A first pass reads packets without decoding, for the frames' times and because a truncated file holds fewer than its
+    header promises; the second decodes once from the start up to the last frame asked for, past damaged frames that
+    nobody asked for. Seeking would not pay: frames are sampled more densely than most files have key frames.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,10 +80,8 @@ class PyAVVideo:
         # Frames are recognised by their time, not counted: a decoder may drop a damaged frame without a word.
         wanted = [self._spans[i][0] for i in indices]
         with av.open(str(self._path)) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
             num_found = 0
-            for frame in container.decode(stream):
+            for frame in _decodable(container):
                 while num_found < len(wanted) and frame.pts == wanted[num_found]:
                     yield _upright_rgb(frame)
                     num_found += 1
@@ -92,17 +92,30 @@ class PyAVVideo:
 
 def _packet_spans(container, stream) -> list[tuple[int, int]]:
     """Start and end of every frame to be shown, in ticks of the stream, in the order of presentation."""
-    spans = []
-    try:
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
-                if packet.pts is None:
-                    raise ValueError("has frames without a presentation time; remux it with ffmpeg -c copy")
-                spans.append((packet.pts, packet.pts + (packet.duration or 0)))
-    except av.FFmpegError:
-        if not spans:
-            raise
+    spans, num_packets = [], 0
+    for packet in container.demux(stream):
+        if not packet.size or packet.is_corrupt:
+            continue
+        num_packets += 1
+        if packet.is_discard:
+            continue
+        if packet.pts is None:
+            raise ValueError("has frames without a presentation time; remux it with ffmpeg -c copy")
+        spans.append((packet.pts, packet.pts + (packet.duration or 0)))
+    if num_packets < stream.frames:
+        raise ValueError(f"is truncated: holds {num_packets} of the {stream.frames} frames its header promises")
     return sorted(spans)
+
+
+def _decodable(container) -> Iterator[av.VideoFrame]:
+    """The frames of the first video stream in the order of presentation, without those that are damaged."""
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
 
 
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:

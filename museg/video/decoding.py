@@ -3,6 +3,7 @@
 Shapes: T sampled frames, H x W pixels after resizing.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ DECODERS = {"decord": DecordVideo, "pyav": PyAVVideo}
 """Decoder name to the class that opens a clip with it."""
 
 RESIZE_CHUNK_FRAMES = 16
+
+DECORD_PREFIX = re.compile(r"(\[[\d:]+\] \S+:\d+: )+")
 
 CONTAINER_MARKS = (
     (4, (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")),  # mp4, mov
@@ -125,6 +128,8 @@ def _resized(frames: Iterable[np.ndarray], num_frames: int, budget: FrameBudget)
 
 
 def _first_line(error: Exception) -> str:
-    """What the error says, without the stack of native frames that decord appends."""
+    """What the error says, without what decord puts around it: clock time, its source lines, a stack of frames."""
+    if isinstance(error, av.FFmpegError):
+        return error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return DECORD_PREFIX.sub("", lines[0])[:300] if lines else type(error).__name__

@@ -43,7 +43,7 @@ class SyntheticSettings:
     min_distractors: int = 1
     max_distractors: int = 2
     min_length_s: int = 2
-    max_length_s: int = 4
+    max_length_s: int = 5
     min_gap_s: int = 1
     """Least pause between two events; without `overlapping` only one object is visible at a time."""
     overlapping: bool = False
