@@ -55,7 +55,7 @@ def make_synthetic(
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (unfinished / "videos").mkdir()
-        _write_clips(settings, unfinished, num_workers or len(os.sched_getaffinity(0)), progress)
+        _write_clips(settings, unfinished, num_workers or _num_cores(), progress)
         (unfinished / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
         unfinished.chmod(0o755)
         unfinished.rename(folder)
@@ -167,6 +167,11 @@ def _make_clips(settings: SyntheticSettings, folder: Path, task: tuple[str, rang
                 }
             )
     return rows
+
+
+def _num_cores() -> int:
+    """Cores this process may use; macOS only tells how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_settings(settings: SyntheticSettings, folder: Path) -> None:
