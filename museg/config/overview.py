@@ -39,6 +39,6 @@ def help_text(conf: Path) -> str:
 
 
 def first_sentence(option: Path) -> str:
-    """The opening comment line of an option file."""
-    first = option.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    """The opening comment line of an option file, after its package directive if it has one."""
+    lines = [line for line in option.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
+    return lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""

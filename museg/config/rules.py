@@ -34,21 +34,30 @@ REQUIRED_PACKAGES = {
 """Class at the end of a target -> the package it needs, and how to get it or do without."""
 
 
-def constructors(settings: Settings) -> Iterator[Violation]:
-    """What is cheap to construct is constructed: phases, frame budget, the look of synthetic clips."""
+def schedule(settings: Settings) -> Iterator[Violation]:
+    """The lengths of the phases add up."""
+    yield from _attempt("phase", lambda: build_schedule(**settings["phase"]))
+
+
+def frame_budget(settings: Settings) -> Iterator[Violation]:
+    """The limits of frames and pixels agree with each other."""
+    yield from _attempt("video.budget", lambda: FrameBudget(**settings["video"]["budget"]))
+
+
+def synthetic_clips(settings: Settings) -> Iterator[Violation]:
+    """Clips of the asked look can be drawn."""
     dataset = settings["dataset"]
-    attempts: dict[str, Callable[[], Any]] = {
-        "phase": lambda: build_schedule(**settings["phase"]),
-        "video.budget": lambda: FrameBudget(**settings["video"]["budget"]),
-    }
-    if "num_train_clips" in dataset:
-        look = {item.name: dataset[item.name] for item in fields(SyntheticSettings)}
-        attempts["dataset"] = lambda: SyntheticSettings(**look)
-    for place, attempt in attempts.items():
-        try:
-            attempt()
-        except ValueError as error:
-            yield Violation(place, str(error))
+    look = {item.name: dataset[item.name] for item in fields(SyntheticSettings) if item.name in dataset}
+    if "num_train_clips" in look:
+        yield from _attempt("dataset", lambda: SyntheticSettings(**look))
+
+
+def _attempt(place: str, construct: Callable[[], object]) -> Iterator[Violation]:
+    """What is cheap to construct is constructed, and its complaint becomes a violation."""
+    try:
+        construct()
+    except ValueError as error:
+        yield Violation(place, str(error))
 
 
 def prompts(settings: Settings) -> Iterator[Violation]:
@@ -155,15 +164,26 @@ def files(settings: Settings) -> Iterator[Violation]:
         yield Violation("dataset.video_root", "must be a folder", dataset["video_root"], remedy)
 
 
-def pairs(settings: Settings) -> Iterator[Violation]:
+def betas(settings: Settings) -> Iterator[Violation]:
     """AdamW takes two betas."""
-    betas = settings["optimizer"]["betas"]
-    if len(betas) != 2:
-        yield Violation("optimizer.betas", "must be two numbers", betas, "for example [0.9,0.999]")
+    given = settings["optimizer"]["betas"]
+    if len(given) != 2:
+        yield Violation("optimizer.betas", "must be two numbers", given, "for example [0.9,0.999]")
 
 
-RULES: tuple[Callable[[Settings], Iterator[Violation]], ...] = (
-    constructors, prompts, reward_switches, group_size, context, step_share, master_weights, installed, held_out,
-    files, pairs,
-)  # fmt: skip
-"""Every rule, in the order in which its violations are told."""
+RULES: dict[Callable[[Settings], Iterator[Violation]], tuple[str, ...]] = {
+    schedule: ("phase",),
+    prompts: ("phase", "prompt"),
+    reward_switches: ("phase", "reward"),
+    group_size: ("rollout", "method"),
+    frame_budget: ("video",),
+    context: ("video", "rollout"),
+    step_share: ("trainer", "prompts_per_step"),
+    master_weights: ("trainer", "model"),
+    installed: ("logger", "trainer", "model"),
+    synthetic_clips: ("dataset",),
+    held_out: ("dataset",),
+    files: ("dataset",),
+    betas: ("optimizer",),
+}
+"""Every rule with the groups it reads, in the order in which violations are told."""

@@ -37,8 +37,9 @@ def checked_settings(config: DictConfig) -> dict[str, Any]:
     if plain is not None:
         violations += _foreign_targets(plain)
         violations += _type_terms(plain)
-    if plain is not None and not unset:
-        violations += [violation for rule in RULES for violation in rule(plain)]
+        incomplete = {violation.place.partition(".")[0] for violation in unset}
+        complete_rules = [rule for rule, groups in RULES.items() if incomplete.isdisjoint(groups)]
+        violations += [violation for rule in complete_rules for violation in rule(plain)]
     if plain is None or violations:
         raise InvalidConfiguration(violations)
     return plain
