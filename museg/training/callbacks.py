@@ -20,8 +20,8 @@ from museg.training.run_log import RunLog
 class StepLogger(Callback):
     """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis."""
 
-    def __init__(self, log: RunLog, job: TrainingJob, quarantine: Quarantine) -> None:
-        self.log, self.job, self.quarantine = log, job, quarantine
+    def __init__(self, run_log: RunLog, job: TrainingJob, quarantine: Quarantine) -> None:
+        self.run_log, self.job, self.quarantine = run_log, job, quarantine
         self.watch, self.wait_s = Stopwatch(), 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: PhasedModule) -> None:
@@ -39,8 +39,8 @@ class StepLogger(Callback):
         }
         module.last_metrics = metrics
         if trainer.is_global_zero:
-            self.log.add(step, phase, "train", metrics)
-            self.log.add_completions(outputs["completions"])
+            self.run_log.add(step, phase, "train", metrics)
+            self.run_log.add_completions(outputs["completions"])
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step)
 
@@ -48,8 +48,8 @@ class StepLogger(Callback):
 class HeldOutEvaluator(Callback):
     """Evaluates at the start, every `validation.every_steps` steps and where a phase ends, whose answers it keeps."""
 
-    def __init__(self, held_out: HeldOutSet, log: RunLog, job: TrainingJob, run_dir: Path, start_name: str) -> None:
-        self.held_out, self.log, self.job, self.run_dir, self.start_name = held_out, log, job, run_dir, start_name
+    def __init__(self, held_out: HeldOutSet, run_log: RunLog, job: TrainingJob, run_dir: Path, start_name: str) -> None:
+        self.held_out, self.run_log, self.job, self.run_dir, self.start_name = held_out, run_log, job, run_dir, start_name
         self.stage_ends = {end: name for name, end in job.schedule.ends().items()}
         self.latest: Evaluation | None = None
 
@@ -68,7 +68,7 @@ class HeldOutEvaluator(Callback):
         self.latest = evaluate_held_out(trainer, module, self.held_out, modes)
         metrics = self.latest.metrics()
         if trainer.is_global_zero:
-            self.log.add(module.steps_done, phase, "validation", metrics)
+            self.run_log.add(module.steps_done, phase, "validation", metrics)
             if stage:
                 write_predictions(self.run_dir / "predictions" / f"{stage}.jsonl", self.latest)
         for logger in trainer.loggers:

@@ -40,6 +40,10 @@ BEFORE_TRAINING = -1
 """Step under which the held-out clips are decoded: any below 0 belongs to no reinforcement step."""
 
 
+class ColdStartFailed(RuntimeError):
+    """The supervised start did not reach its target in the steps it had."""
+
+
 def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[str, Any]:
     """Train `job` in `run_dir`; returns the content of `summary.json`.
 
@@ -124,7 +128,7 @@ class Run:
             self.log_cold_start(point)
         (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
         if not record.reached_target:
-            raise RuntimeError(
+            raise ColdStartFailed(
                 f"the cold start gave up after {record.steps} supervised steps: {record.stopped_because}. "
                 "Reinforcement sharpens answers that are sometimes right and cannot start from here. "
                 "Raise cold_start.max_steps, lower cold_start.target_mean_iou, or try another seed."

@@ -1,0 +1,75 @@
+"""Which checkpoints count as complete, and which settings a resumed run may change."""
+
+import pytest
+import torch
+
+from museg.training.checkpoints import (
+    changed_settings,
+    complete_checkpoints,
+    open_run_folder,
+    record_config,
+    write_checkpoint,
+)
+
+
+def save_weights(path):
+    torch.save({"state_dict": {"w": torch.ones(2)}}, path)
+
+
+def steps(run_dir):
+    return [checkpoint.global_step for checkpoint in complete_checkpoints(run_dir)]
+
+
+def test_the_newest_are_kept(tmp_path):
+    for step in (5, 10, 100):
+        write_checkpoint(tmp_path, step, save_weights, keep=2)
+    assert steps(tmp_path) == [10, 100]
+    assert complete_checkpoints(tmp_path)[-1].weights()["w"].tolist() == [1, 1]
+
+
+def test_a_write_that_dies_half_way_leaves_the_older_checkpoint(tmp_path):
+    write_checkpoint(tmp_path, 5, save_weights, keep=1)
+
+    def die_half_way(path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(tmp_path, 10, die_half_way, keep=1)
+    assert steps(tmp_path) == [5]
+    write_checkpoint(tmp_path, 10, save_weights, keep=1)
+    assert steps(tmp_path) == [10]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000010"]
+
+
+def test_a_checkpoint_is_data(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (print, ("ran code from a checkpoint",))
+
+    checkpoint = write_checkpoint(tmp_path, 1, lambda path: torch.save({"state_dict": Code()}, path), keep=1)
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
+        checkpoint.weights()
+
+
+def test_the_difference_is_named():
+    old = {"seed": 0, "phase": {"steps": 400}, "logger": {}}
+    new = {"seed": 1, "phase": {"steps": 400, "extra": True}, "logger": {"wandb": {"project": "x"}}}
+    assert changed_settings(old, new) == {"seed": (0, 1), "phase.extra": (None, True)}
+
+
+def test_other_settings_are_refused(tmp_path):
+    record_config(tmp_path, {"seed": 0, "video": {"num_workers": 1}})
+    record_config(tmp_path, {"seed": 0, "video": {"num_workers": 4}})
+    with pytest.raises(ValueError, match="seed: 0 there, 1 now"):
+        record_config(tmp_path, {"seed": 1, "video": {"num_workers": 1}})
+
+
+def test_rules_of_a_run_folder(tmp_path):
+    run_dir = tmp_path / "run"
+    with pytest.raises(ValueError, match="no run folder"):
+        open_run_folder(run_dir, {"seed": 0}, str(run_dir))
+    open_run_folder(run_dir, {"seed": 0}, "auto")
+    with pytest.raises(ValueError, match="resume=auto"):
+        open_run_folder(run_dir, {"seed": 0}, None)
+    open_run_folder(run_dir, {"seed": 0}, str(run_dir))
