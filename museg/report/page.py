@@ -1,0 +1,135 @@
+"""`write_report`: a run folder in, one self-contained HTML page and its pictures as PNG out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from museg.metrics.keys import describe
+from museg.report.curves import SMOOTHING_SHARE, draw_cold_start, draw_curves
+from museg.report.drawing import drawing_style
+from museg.report.facts import cold_start_sentence, headlines, key_facts, outcome, stage_title, unfinished_because
+from museg.report.run_folder import Completion, RunRecord, read_run
+from museg.report.tables import stage_tables
+from museg.report.timelines import SELECTION_RULE, choose_timelines, draw_timelines
+from museg.report.tolerant import clip, text_of
+from museg.temporal.segments import Segment
+
+SHORT_TEXT_CHARS = 420
+MAX_TEXT_CHARS = 20_000
+"""A text is clipped to the first, unfolds to the second; beyond that the page names the file that has all of it."""
+NUM_COMPLETION_STEPS = 8
+MAX_QUARANTINED_SHOWN = 200
+MAX_LISTED_SEGMENTS = 12
+CONTENTS = {
+    "config.yaml": "the whole configuration, as it was resolved",
+    "metrics.csv": "every number logged, one row per step and validation",
+    "summary.json": "held-out results by stage, timings, versions",
+    "predictions": "held-out answers by stage, one JSON line each",
+    "completions.jsonl": "sampled training completions",
+    "quarantine.jsonl": "clips that could not be read, with reasons",
+    "checkpoints": "states to resume from",
+    "reference": "weights of the reference policy of each phase",
+    "exported": "the final model as a Hugging Face folder",
+    "figures": "the pictures of this page as PNG",
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What `write_report` wrote."""
+
+    html: Path
+    pngs: tuple[Path, ...]
+
+
+def write_report(run_dir: Path) -> ReportFiles:
+    """Write `run_dir/report.html` and `run_dir/figures/*.png` from whatever the run folder holds.
+
+    The page loads nothing from anywhere and runs no script. Missing or damaged files shorten it, and it says so.
+
+    Raises:
+        ValueError: `run_dir` is no folder.
+    """
+    run = read_run(run_dir)
+    figures = run_dir / "figures"
+    figures.mkdir(exist_ok=True)
+    for old in (*figures.glob("curve_*.png"), *figures.glob("timeline_*.png")):
+        old.unlink()
+    chosen, mode = choose_timelines(run)
+    with drawing_style():
+        curves = draw_curves(run, figures)
+        cold_start = draw_cold_start(run, figures)
+        timelines = draw_timelines(chosen, figures)
+    tables, table_source = stage_tables(run)
+    html = _template().render(
+        name=text_of(run.config.get("name") or (run.summary or {}).get("name") or run_dir.resolve().name),
+        outcome=outcome(run),
+        unfinished=unfinished_because(run),
+        headlines=headlines(run),
+        facts=key_facts(run),
+        tables=tables,
+        table_source=table_source,
+        curves=curves,
+        smoothing_share=SMOOTHING_SHARE,
+        keys=[(key, describe(key)) for key in run.metrics.columns],
+        cold_start=cold_start,
+        cold_start_sentence=cold_start_sentence(run),
+        timelines=timelines,
+        timeline_mode=mode,
+        selection_rule=SELECTION_RULE,
+        completions=_shown_completions(run),
+        num_completions=run.num_completions,
+        quarantine=run.quarantine[:MAX_QUARANTINED_SHOWN],
+        num_quarantined=len(run.quarantine),
+        contents=_contents(run_dir),
+        run_dir=text_of(str(run_dir.resolve())),
+        defects=run.defects.sentences(),
+    )
+    path = run_dir / "report.html"
+    partial = run_dir / "report.html.part"
+    partial.write_text(html, encoding="utf-8", errors="replace")
+    os.replace(partial, path)
+    pictures = [*curves.main, *curves.other, cold_start, *(drawn.picture for drawn in timelines)]
+    return ReportFiles(path, tuple(picture.png for picture in pictures if picture is not None))
+
+
+def _template() -> Template:
+    folder = files("museg.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"clip": clip, "stage": stage_title, "segments": segments_text}
+    environment.globals |= {
+        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),
+        "short_chars": SHORT_TEXT_CHARS,
+        "max_chars": MAX_TEXT_CHARS,
+    }
+    return environment.from_string((folder / "template.html").read_text(encoding="utf-8"))
+
+
+def segments_text(segments: Sequence[Segment]) -> str:
+    """Segments as people read them, in seconds; a long list is cut."""
+    shown = ", ".join(f"{segment.start_s:g}–{segment.end_s:g}" for segment in segments[:MAX_LISTED_SEGMENTS])
+    return f"{shown}, … ({len(segments)} segments)" if len(segments) > MAX_LISTED_SEGMENTS else shown
+
+
+def _shown_completions(run: RunRecord) -> list[tuple[int, tuple[Completion, ...]]]:
+    steps = list(run.completions)
+    if len(steps) > NUM_COMPLETION_STEPS:
+        last = len(steps) - 1
+        steps = [steps[round(index * last / (NUM_COMPLETION_STEPS - 1))] for index in range(NUM_COMPLETION_STEPS)]
+    return [(step, run.completions[step]) for step in steps]
+
+
+def _contents(run_dir: Path) -> list[tuple[str, str, str]]:
+    """(name, link, meaning) of the files and folders of a run folder that are there."""
+    found = []
+    for name, meaning in CONTENTS.items():
+        path = run_dir / name
+        if path.exists():
+            found.append((f"{name}/" if path.is_dir() else name, quote(name), meaning))
+    return found

@@ -1,0 +1,262 @@
+"""A run folder as typed values: everything the report shows passes through here.
+
+Every file may be missing. Files are read once, line by line; of long completion logs only an even selection is kept.
+"""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from museg.report.tolerant import (
+    Defects,
+    listed,
+    mapping,
+    number,
+    read_csv,
+    read_json,
+    read_jsonl,
+    read_yaml,
+    text_of,
+    visible,
+)
+from museg.temporal.segments import Segment
+
+COLD_START = "cold_start"
+MAX_COMPLETIONS_PER_STEP = 6
+MAX_COMPLETION_STEPS = 200
+MAX_SEGMENTS = 200
+"""Segments kept of one answer: more cannot be drawn, and a hostile answer may hold a million."""
+MAX_QUARANTINE_ROWS = 5_000
+INDEX_COLUMNS = ("step", "phase", "kind", "cold_start_step")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The run log by column. All arrays have one entry per row; NaN = not measured."""
+
+    step: np.ndarray
+    cold_start_step: np.ndarray
+    phase: tuple[str, ...]
+    kind: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+
+    def series(self, key: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Training steps and values (both float64, sorted by step) of one key in rows of one kind, cold start left out."""
+        rows = zip(self.kind, self.phase, strict=True)
+        wanted = np.array([row_kind == kind and phase != COLD_START for row_kind, phase in rows], dtype=bool)
+        return self._sorted(key, self.step, wanted)
+
+    def cold_start_series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Supervised steps and values (both float64, sorted by step) of one key during the cold start."""
+        steps = np.where(np.isnan(self.cold_start_step), self.step, self.cold_start_step)
+        return self._sorted(key, steps, np.array([phase == COLD_START for phase in self.phase], dtype=bool))
+
+    def _sorted(self, key: str, steps: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = self.columns.get(key, np.full(len(steps), np.nan))
+        chosen = np.flatnonzero(wanted & ~np.isnan(values) & ~np.isnan(steps))
+        order = np.argsort(steps[chosen], kind="stable")
+        return steps[chosen][order], values[chosen][order]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One held-out answer of one stage under one decoding mode."""
+
+    example_id: str
+    video: str
+    query: str
+    targets: tuple[Segment, ...]
+    duration_s: float | None
+    text: str
+    segments: tuple[Segment, ...] | None
+    fault: str
+    iou: float | None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled training completion."""
+
+    step: int
+    phase: str
+    query: str
+    targets: tuple[Segment, ...]
+    text: str
+    reward: float | None
+    terms: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class QuarantinedClip:
+    """A clip that could not be read, and why."""
+
+    video: str
+    example_ids: tuple[str, ...]
+    reasons: tuple[str, ...]
+    step: int | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything of a run folder that the report uses."""
+
+    run_dir: Path
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any] | None
+    metrics: Metrics
+    predictions: Mapping[str, Mapping[str, Mapping[str, Prediction]]]
+    """stage -> mode -> example id -> prediction; stages in file order, examples in the order of the file."""
+    completions: Mapping[int, tuple[Completion, ...]]
+    """step -> the first completions of that step; an even selection of steps when there are many."""
+    num_completions: int
+    quarantine: tuple[QuarantinedClip, ...]
+    defects: Defects
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Read a run folder; missing files give empty parts, damaged ones are counted in `defects`.
+
+    Raises:
+        ValueError: `run_dir` is no folder.
+    """
+    if not run_dir.is_dir():
+        raise ValueError(f"run folder {str(run_dir)!r} is not a folder; give the folder that holds metrics.csv")
+    defects = Defects()
+    completions, num_completions = _completions(run_dir / "completions.jsonl", defects)
+    return RunRecord(
+        run_dir=run_dir,
+        config=read_yaml(run_dir / "config.yaml", defects),
+        summary=read_json(run_dir / "summary.json", defects),
+        metrics=_metrics(run_dir / "metrics.csv", defects),
+        predictions={
+            visible(path.stem): _predictions(path, defects) for path in sorted(run_dir.glob("predictions/*.jsonl"))
+        },
+        completions=completions,
+        num_completions=num_completions,
+        quarantine=_quarantine(run_dir / "quarantine.jsonl", defects),
+        defects=defects,
+    )
+
+
+def _metrics(path: Path, defects: Defects) -> Metrics:
+    steps, cold_start_steps, columns = array("d"), array("d"), {}
+    phases, kinds = [], []
+    for row in read_csv(path, defects):
+        steps.append(_cell(row.get("step", ""), path.name, defects))
+        cold_start_steps.append(_cell(row.get("cold_start_step", ""), path.name, defects))
+        phases.append(visible(row.get("phase", "")))
+        kinds.append(row.get("kind", ""))
+        for key, cell in row.items():
+            if key not in INDEX_COLUMNS:
+                columns.setdefault(visible(key), array("d")).append(_cell(cell, path.name, defects))
+    return Metrics(
+        step=np.array(steps, dtype=np.float64),
+        cold_start_step=np.array(cold_start_steps, dtype=np.float64),
+        phase=tuple(phases),
+        kind=tuple(kinds),
+        columns={key: np.array(values, dtype=np.float64) for key, values in columns.items()},
+    )
+
+
+def _cell(cell: str, file: str, defects: Defects) -> float:
+    if not cell.strip():
+        return np.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        defects.add(file, "cell that is no number")
+        return np.nan
+    if number(value) is None:
+        defects.add(file, "non-finite number")
+        return np.nan
+    return value
+
+
+def _predictions(path: Path, defects: Defects) -> dict[str, dict[str, Prediction]]:
+    modes: dict[str, dict[str, Prediction]] = {}
+    for row in read_jsonl(path, defects):
+        segments = row.get("segments")
+        prediction = Prediction(
+            example_id=text_of(row.get("example_id")),
+            video=text_of(row.get("video")),
+            query=text_of(row.get("query")),
+            targets=_segments(row.get("targets"), path.name, defects),
+            duration_s=number(row.get("duration_s")),
+            text=text_of(row.get("text")),
+            segments=None if segments is None else _segments(segments, path.name, defects),
+            fault=text_of(row.get("fault")),
+            iou=number(row.get("iou")),
+        )
+        modes.setdefault(text_of(row.get("mode")), {})[prediction.example_id] = prediction
+    return modes
+
+
+def _segments(value: Any, file: str, defects: Defects) -> tuple[Segment, ...]:
+    segments = []
+    pairs = value if isinstance(value, list) else []
+    for pair in pairs[:MAX_SEGMENTS]:
+        ends = [number(end) for end in pair] if isinstance(pair, list) else []
+        if len(ends) == 2 and None not in ends:
+            segments.append(Segment(*ends))
+        else:
+            defects.add(file, "segment that is no pair of numbers")
+    if len(pairs) > MAX_SEGMENTS:
+        defects.add(file, f"answer of more than {MAX_SEGMENTS} segments (the first ones are used)")
+    return tuple(segments)
+
+
+def _completions(path: Path, defects: Defects) -> tuple[dict[int, tuple[Completion, ...]], int]:
+    steps: dict[int, list[Completion]] = {}
+    num_rows = 0
+    for row in read_jsonl(path, defects):
+        step = number(row.get("step"))
+        if step is None:
+            defects.add(path.name, "completion without a step")
+            continue
+        num_rows += 1
+        kept = steps.setdefault(int(step), [])
+        if len(kept) < MAX_COMPLETIONS_PER_STEP:
+            kept.append(_completion(int(step), row, path.name, defects))
+        if len(steps) > 2 * MAX_COMPLETION_STEPS:
+            steps = {step: steps[step] for step in sorted(steps)[::2]}
+    return {step: tuple(steps[step]) for step in sorted(steps)}, num_rows
+
+
+def _completion(step: int, row: Mapping[str, Any], file: str, defects: Defects) -> Completion:
+    return Completion(
+        step=step,
+        phase=text_of(row.get("phase")),
+        query=text_of(row.get("query")),
+        targets=_segments(row.get("targets"), file, defects),
+        text=text_of(row.get("text")),
+        reward=number(row.get("reward")),
+        terms={str(name): number(value) for name, value in mapping(row.get("terms")).items()},
+    )
+
+
+def _quarantine(path: Path, defects: Defects) -> tuple[QuarantinedClip, ...]:
+    clips = []
+    for row in read_jsonl(path, defects):
+        if len(clips) == MAX_QUARANTINE_ROWS:
+            defects.add(path.name, "row beyond the longest list shown")
+            continue
+        step = number(row.get("step"))
+        clips.append(
+            QuarantinedClip(
+                video=text_of(row.get("video")),
+                example_ids=tuple(text_of(item) for item in listed(row.get("example_ids"))),
+                reasons=_reasons(row.get("reasons")),
+                step=None if step is None else int(step),
+            )
+        )
+    return tuple(clips)
+
+
+def _reasons(value: Any) -> tuple[str, ...]:
+    if isinstance(value, Mapping):
+        return tuple(f"{decoder}: {text_of(reason)}" for decoder, reason in value.items())
+    return tuple(text_of(item) for item in listed(value))

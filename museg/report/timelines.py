@@ -1,0 +1,155 @@
+"""True and predicted segments of held-out examples on a time axis, one row for each stage of the run.
+
+Blue is predicted time that is true, orange is predicted time that is not; the true segments stand on top and run down
+behind the predictions as a band. Which examples are shown follows a rule that the page states.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from museg.report.drawing import COLOURS, Margins, Picture, new_axes, save
+from museg.report.facts import stage_title, stages
+from museg.report.run_folder import Prediction, RunRecord
+from museg.report.tolerant import clip
+from museg.temporal.segments import Segment, merge
+
+NUM_EXTREMES = 2
+NUM_SPREAD = 4
+BAR_HEIGHT = 0.5
+MAX_AXIS_S = 86_400.0
+"""No axis is drawn longer than a day; what lies beyond is cut off there."""
+SELECTION_RULE = (
+    f"the {NUM_EXTREMES} examples whose IoU rose most from the first stage to the last, the {NUM_EXTREMES} whose IoU "
+    f"fell most, and {NUM_SPREAD} more spread evenly over the held-out file, chosen without looking at their scores"
+)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One example with its answer at every stage, and why it is shown."""
+
+    example: Prediction
+    why: str
+    rows: tuple[tuple[str, Prediction], ...]
+    """(stage name, answer) in the order of the run."""
+
+
+@dataclass(frozen=True)
+class DrawnTimeline:
+    """A timeline with its picture."""
+
+    timeline: Timeline
+    picture: Picture
+
+
+def choose_timelines(run: RunRecord) -> tuple[list[Timeline], str]:
+    """The examples to show, and the decoding mode of their answers (greedy where there is any)."""
+    mode = "greedy" if any("greedy" in modes for modes in run.predictions.values()) else "sampled"
+    answers = {stage: run.predictions[stage][mode] for stage in stages(run) if mode in run.predictions.get(stage, {})}
+    if not answers:
+        return [], mode
+    last = answers[list(answers)[-1]]
+    reasons = _extremes(answers)
+    spread = [example_id for example_id in last if example_id not in reasons]
+    for example_id in _evenly(spread, NUM_SPREAD):
+        reasons[example_id] = "evenly spread"
+    return [Timeline(last[example_id], why, _rows(answers, example_id)) for example_id, why in reasons.items()], mode
+
+
+def _rows(answers: Mapping[str, Mapping[str, Prediction]], example_id: str) -> tuple[tuple[str, Prediction], ...]:
+    return tuple((stage, found[example_id]) for stage, found in answers.items() if example_id in found)
+
+
+def _extremes(answers: Mapping[str, Mapping[str, Prediction]]) -> dict[str, str]:
+    first, last = answers[next(iter(answers))], answers[list(answers)[-1]]
+    change = {
+        example_id: last[example_id].iou - first[example_id].iou
+        for example_id in last
+        if example_id in first and last[example_id].iou is not None and first[example_id].iou is not None
+    }
+    ranked = sorted(change, key=change.__getitem__)
+    risen = [example_id for example_id in reversed(ranked[-NUM_EXTREMES:]) if change[example_id] > 0]
+    fallen = [example_id for example_id in ranked[:NUM_EXTREMES] if change[example_id] < 0]
+    return {
+        **{example_id: f"most improved, IoU +{change[example_id]:.2f}" for example_id in risen},
+        **{example_id: f"most worsened, IoU −{-change[example_id]:.2f}" for example_id in fallen},
+    }
+
+
+def _evenly(items: Sequence[str], count: int) -> list[str]:
+    if len(items) <= count:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
+
+
+def draw_timelines(chosen: Sequence[Timeline], folder: Path) -> list[DrawnTimeline]:
+    """Draw each timeline as `timeline_<number>.png` (inside `drawing_style`)."""
+    return [DrawnTimeline(timeline, _draw(timeline, index, folder)) for index, timeline in enumerate(chosen, start=1)]
+
+
+def _draw(timeline: Timeline, index: int, folder: Path) -> Picture:
+    targets = merge([segment for segment in timeline.example.targets if segment.end_s > segment.start_s])
+    length_s = axis_length_s(timeline)
+    num_rows = 1 + len(timeline.rows)
+    labels = ["true", *(clip(stage_title(stage), 20) for stage, _ in timeline.rows)]
+    margins = Margins(0.25 + 0.07 * max(map(len, labels)), 1.75, 0.04, 0.26)
+    figure, axes = new_axes(11.0, 0.3 + 0.25 * num_rows, margins)
+    axes.set_xlim(0, length_s)
+    axes.set_ylim(num_rows - 0.45, -0.55)
+    for segment in targets:
+        axes.axvspan(segment.start_s, segment.end_s, color=COLOURS["grid"], linewidth=0, zorder=0)
+    _bars(axes, 0, targets, COLOURS["ink"])
+    for row, (_, answer) in enumerate(timeline.rows, start=1):
+        inside, outside = split_by_truth(answer.segments or (), targets)
+        _bars(axes, row, outside, COLOURS["orange"])
+        _bars(axes, row, inside, COLOURS["blue"])
+        place = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
+        axes.annotate(_verdict(answer), (1.01, row), **place)
+    axes.set_yticks(range(num_rows), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter("{x:g} s")
+    title = clip(f"{timeline.example.query} ({timeline.why})", 110).replace("\n", " ")
+    return save(figure, f"timeline_{index:02d}", title, folder)
+
+
+def axis_length_s(timeline: Timeline) -> float:
+    """Length of the time axis: the clip's, or where unknown the end of the last segment; 1 s where nothing is known."""
+    ends = [segment.end_s for segment in timeline.example.targets]
+    if not timeline.example.duration_s:
+        ends += [segment.end_s for _, answer in timeline.rows for segment in answer.segments or ()]
+    length_s = max([timeline.example.duration_s or 0.0, *ends])
+    return min(length_s, MAX_AXIS_S) if length_s > 0 else 1.0
+
+
+def split_by_truth(predicted: Sequence[Segment], targets: Sequence[Segment]) -> tuple[list[Segment], list[Segment]]:
+    """The predicted seconds that are true, and those that are not; `targets` merged. Reversed segments hold no time."""
+    inside, outside = [], []
+    for segment in merge([segment for segment in predicted if segment.end_s > segment.start_s]):
+        cursor_s = segment.start_s
+        for target in targets:
+            start_s, end_s = max(segment.start_s, target.start_s), min(segment.end_s, target.end_s)
+            if start_s < end_s:
+                if start_s > cursor_s:
+                    outside.append(Segment(cursor_s, start_s))
+                inside.append(Segment(start_s, end_s))
+                cursor_s = end_s
+        if cursor_s < segment.end_s:
+            outside.append(Segment(cursor_s, segment.end_s))
+    return inside, outside
+
+
+def _bars(axes: Axes, row: int, segments: Sequence[Segment], colour: str) -> None:
+    limit_s = axes.get_xlim()[1]
+    visible = [(max(0.0, s.start_s), min(limit_s, s.end_s)) for s in segments if s.end_s > 0 and s.start_s < limit_s]
+    spans = [(start_s, end_s - start_s) for start_s, end_s in visible]
+    axes.broken_barh(spans, (row - BAR_HEIGHT / 2, BAR_HEIGHT), facecolors=colour, linewidth=0, zorder=2)
+
+
+def _verdict(answer: Prediction) -> str:
+    iou = "IoU –" if answer.iou is None else f"IoU {answer.iou:.2f}"
+    fault = answer.fault or ("no answer" if answer.segments is None else "")
+    return f"{iou}, {clip(stage_title(fault), 20)}" if fault else iou
