@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -88,7 +89,7 @@ def test_normalised_giou_falls_with_distance(segment, shift_cs, further_cs):
 @given(segment_lists())
 def test_merge_is_sorted_disjoint_and_keeps_the_covered_time(drawn):
     merged = merge(drawn)
-    assert all(left.end_s < right.start_s for left, right in zip(merged, merged[1:], strict=False))
+    assert all(left.end_s < right.start_s for left, right in pairwise(merged))
     # covered time, counted on the hundredths that the drawn boundaries lie on
     covered = {cs for s in drawn for cs in range(round(s.start_s * 100), round(s.end_s * 100))}
     assert total_length_s(merged) == pytest.approx(len(covered) / 100)
