@@ -13,7 +13,7 @@ from museg.temporal.segments import Segment
 class RewardMix:
     """terms: name -> reward. weights: name -> factor in the total, 1 where absent.
 
-    Raises ValueError for an empty mix, a weight without a term and a weight that is not finite.
+    Raises ValueError for no terms, a term that is no Reward, a weight without a term, a weight that is not finite.
     """
 
     terms: Mapping[str, Reward]
@@ -25,6 +25,9 @@ class RewardMix:
         object.__setattr__(self, "weights", {name: float(weight) for name, weight in self.weights.items()})
         if not self.terms:
             raise ValueError("reward.terms is empty: a mix needs at least one term")
+        for name, term in self.terms.items():
+            if not isinstance(term, Reward):
+                raise ValueError(f"reward term {name} must be a Reward, given {type(term).__name__}: build it first")
         unknown = sorted(set(self.weights) - set(self.terms))
         if unknown:
             raise ValueError(
