@@ -10,6 +10,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -45,7 +46,7 @@ def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
         print(help_text(conf))
         sys.exit(0)
     try:
-        extra = resumed_folder(parsed.overrides)
+        extra = [*resumed_folder(parsed.overrides), *named_by_what_is_swept(parsed.overrides)]
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
             for job in composed_jobs([*parsed.overrides, *extra], conf, is_multirun=parsed.multirun):
                 if not parsed.cfg:
@@ -80,6 +81,13 @@ def resumed_folder(overrides: Sequence[str]) -> list[str]:
     return [f"hydra.run.dir='{folder}'"]
 
 
+def named_by_what_is_swept(overrides: Sequence[str]) -> list[str]:
+    """The override that keeps what all members of a sweep share out of their folder names."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    shared = [item.key_or_group for item in parsed if not item.is_sweep_override()]
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]"] if shared else []
+
+
 def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) -> Iterator[DictConfig]:
     """Compose what one call runs: a single configuration, or that of every member of a sweep."""
     with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
@@ -90,6 +98,7 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
         if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
             yield compose("train", overrides=list(overrides))
             return
+        check_launcher(first.hydra.launcher.get("_target_", ""))
         swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]
         axes = []
         for item in [*parser.parse_overrides(swept), *parsed]:
@@ -99,3 +108,10 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
                 axes.append([item.input_line])
         for job in itertools.islice(itertools.product(*axes), MAX_CHECKED_JOBS):
             yield compose("train", overrides=list(job))
+
+
+def check_launcher(target: str) -> None:
+    """Raise ValueError when the launcher of a sweep belongs to a Hydra plugin that is not installed."""
+    parts = target.split(".")
+    if parts[0] == "hydra_plugins" and not (find_spec(parts[0]) and find_spec(".".join(parts[:2]))):
+        raise ValueError(f"hydra/launcher needs {parts[1]}, which is not installed: pip install -e '.[slurm]'")

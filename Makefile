@@ -1,0 +1,26 @@
+# Verbs for daily work, inside the activated virtual environment (README: set-up).
+.PHONY: install run test fast lint format clean
+
+install: ## install museg, what the tests need, and the commit hooks
+	python -m pip install -e '.[dev]' -c constraints.txt
+	pre-commit install
+
+run: ## the main job: the tiny model learns on this machine
+	python train.py
+
+test: ## everything
+	pytest
+
+fast: ## everything but what is marked slow
+	pytest -m "not slow"
+
+lint: ## style, as the commit hooks see it
+	ruff check .
+	ruff format --check .
+
+format: ## put style right
+	ruff check --fix .
+	ruff format .
+
+clean: ## throw away caches, never runs
+	rm -rf .pytest_cache .ruff_cache .hypothesis build *.egg-info
