@@ -55,7 +55,7 @@ def completion_log_probs(
         hidden = _completion_hidden(policy, batch, prompt_embeds, ids, group_of[rows])  # [rows, C, hidden]
         scored_rows, scored_places = kept.nonzero(as_tuple=True)
         targets = ids[scored_rows, scored_places]  # [M]
-        values.append(_token_log_probs(policy, hidden[scored_rows, scored_places], targets, chunk_tokens))
+        values.append(_chunked_log_probs(policy, hidden[scored_rows, scored_places], targets, chunk_tokens))
         index.append(torch.stack([rows[scored_rows], scored_places]))
     log_probs = values[0].new_zeros(mask.shape)
     return log_probs.index_put(tuple(torch.cat(index, dim=1)), torch.cat(values))
@@ -90,11 +90,17 @@ def _completion_hidden(
     return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], places]
 
 
-def _token_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int) -> Tensor:
+def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the log-probability [M] of each target [M] under logits [M, V], in float32 or better."""
+    at_least_float32 = torch.promote_types(logits.dtype, torch.float32)
+    return -cross_entropy(logits.to(at_least_float32), targets, reduction="none")
+
+
+def _chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int) -> Tensor:
     """Return log-probabilities [M] of `targets` [M] after hidden states [M, hidden]."""
 
     def chunk_log_probs(hidden: Tensor, targets: Tensor) -> Tensor:
-        return -cross_entropy(policy.model.lm_head(hidden).float(), targets, reduction="none")
+        return token_log_probs(policy.model.lm_head(hidden), targets)
 
     if len(hidden) <= chunk_tokens:
         return chunk_log_probs(hidden, targets)
