@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from museg.metrics.keys import describe
 from museg.report.drawing import COLOURS, SERIES_COLOURS, Margins, Picture, new_axes, save
 from museg.report.facts import PhaseSpan, phase_spans, stage_title
-from museg.report.run_folder import RunRecord
+from museg.report.run_folder import COLD_START, RunRecord
 from museg.report.tolerant import clip, mapping, number
 
 MAX_POINTS = 1_500
@@ -168,8 +168,8 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def split_at(steps: np.ndarray, boundaries: Iterable[float]) -> list[np.ndarray]:
-    """Index arrays of the points between boundaries, empty ones left out."""
-    parts = np.split(np.arange(len(steps)), np.searchsorted(steps, sorted(boundaries)))
+    """Index arrays of the points up to and including each boundary, and after the last; empty ones left out."""
+    parts = np.split(np.arange(len(steps)), np.searchsorted(steps, sorted(boundaries), side="right"))
     return [part for part in parts if len(part)]
 
 
@@ -226,6 +226,7 @@ def _finish(axes: Axes, x_label: str) -> None:
     axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel(x_label)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.get_major_formatter().set_powerlimits((-3, 5))
     axes.margins(x=0.01)
@@ -240,7 +241,7 @@ def _draw_legend(axes: Axes, num_columns: int, raised_in: float) -> None:
 def draw_cold_start(run: RunRecord, folder: Path) -> Picture | None:
     """Held-out mean IoU against supervised steps, the target line, and where it stopped; None without a cold start."""
     found = [
-        Curve(_label(key), *run.metrics.cold_start_series(key), _mode_colour(key), is_held_out=True)
+        Curve(_label(key), *run.metrics.series(key, COLD_START), _mode_colour(key), is_held_out=True)
         for key in run.metrics.columns
         if re.fullmatch(HELD_OUT + "mean_iou", key)
     ]

@@ -52,6 +52,7 @@ STYLE = {
     "ytick.color": COLOURS["muted"],
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "svg.hashsalt": "museg",
     "path.simplify": True,
 }
 

@@ -14,7 +14,7 @@ PHASE_FALLBACK = "training"
 
 @dataclass(frozen=True)
 class PhaseSpan:
-    """A phase of the run: global steps from `start_step` up to, not including, `end_step`."""
+    """A phase of the run, in finished steps: from `start_step` to `end_step`."""
 
     name: str
     start_step: float
@@ -56,18 +56,17 @@ def phase_spans(run: RunRecord) -> list[PhaseSpan]:
 def _spans_in_log(run: RunRecord) -> list[PhaseSpan]:
     spans: dict[str, PhaseSpan] = {}
     for step, phase, kind in zip(run.metrics.step, run.metrics.phase, run.metrics.kind, strict=True):
-        if kind != "train" or phase == COLD_START or np.isnan(step):
+        if kind != "train" or np.isnan(step):
             continue
         name = phase or PHASE_FALLBACK
-        known = spans.get(name, PhaseSpan(name, step, step + 1))
-        spans[name] = PhaseSpan(name, min(known.start_step, step), max(known.end_step, step + 1))
+        known = spans.get(name, PhaseSpan(name, step - 1, step))
+        spans[name] = PhaseSpan(name, min(known.start_step, step - 1), max(known.end_step, step))
     return sorted(spans.values(), key=lambda span: span.start_step)
 
 
 def steps_done(run: RunRecord) -> int:
     """Training steps in the run log, the cold start's not counted."""
-    is_step = [k == "train" and p != COLD_START for k, p in zip(run.metrics.kind, run.metrics.phase, strict=True)]
-    steps = run.metrics.step[np.array(is_step, dtype=bool)]
+    steps = run.metrics.step[np.array([kind == "train" for kind in run.metrics.kind], dtype=bool)]
     return len(np.unique(steps[~np.isnan(steps)]))
 
 
@@ -142,7 +141,7 @@ def key_facts(run: RunRecord) -> list[Fact]:
         "Steps": f"{steps_done(run)} in the run log" if steps_done(run) else "",
         "Seed": text_of(summary.get("seed", config.get("seed"))),
         "Duration": _durations(mapping(summary.get("timings_s"))),
-        "Versions": ", ".join(f"{name} {text_of(v)}" for name, v in mapping(summary.get("versions")).items()),
+        "Versions": ", ".join(f"{name} {text_of(v)}" for name, v in mapping(summary.get("versions")).items() if v),
     }
     return [Fact(label, text_of(clip(value, 600))) for label, value in facts.items() if value]
 

@@ -29,6 +29,7 @@ MAX_LISTED_SEGMENTS = 12
 CONTENTS = {
     "config.yaml": "the whole configuration, as it was resolved",
     "metrics.csv": "every number logged, one row per step and validation",
+    "cold_start.json": "how the cold start went",
     "summary.json": "held-out results by stage, timings, versions",
     "predictions": "held-out answers by stage, one JSON line each",
     "completions.jsonl": "sampled training completions",

@@ -6,6 +6,7 @@ Every file may be missing. Files are read once, line by line; of long completion
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from museg.report.tolerant import (
 from museg.temporal.segments import Segment
 
 COLD_START = "cold_start"
-MAX_COMPLETIONS_PER_STEP = 6
+"""Kind of the rows that the supervised steps before step 0 leave in the run log, and usual name of that stage."""
+MAX_PROMPTS_PER_STEP = 3
 MAX_COMPLETION_STEPS = 200
 MAX_SEGMENTS = 200
 """Segments kept of one answer: more cannot be drawn, and a hostile answer may hold a million."""
@@ -45,18 +47,13 @@ class Metrics:
     columns: Mapping[str, np.ndarray]
 
     def series(self, key: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Training steps and values (both float64, sorted by step) of one key in rows of one kind, cold start left out."""
-        rows = zip(self.kind, self.phase, strict=True)
-        wanted = np.array([row_kind == kind and phase != COLD_START for row_kind, phase in rows], dtype=bool)
-        return self._sorted(key, self.step, wanted)
+        """Steps and values (both float64, sorted by step) of one key in the rows of one kind.
 
-    def cold_start_series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        """Supervised steps and values (both float64, sorted by step) of one key during the cold start."""
-        steps = np.where(np.isnan(self.cold_start_step), self.step, self.cold_start_step)
-        return self._sorted(key, steps, np.array([phase == COLD_START for phase in self.phase], dtype=bool))
-
-    def _sorted(self, key: str, steps: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Steps are finished training steps, or supervised steps for the kind `cold_start`.
+        """
+        steps = self.cold_start_step if kind == COLD_START else self.step
         values = self.columns.get(key, np.full(len(steps), np.nan))
+        wanted = np.array([row_kind == kind for row_kind in self.kind], dtype=bool)
         chosen = np.flatnonzero(wanted & ~np.isnan(values) & ~np.isnan(steps))
         order = np.argsort(steps[chosen], kind="stable")
         return steps[chosen][order], values[chosen][order]
@@ -83,6 +80,7 @@ class Completion:
 
     step: int
     phase: str
+    example_id: str
     query: str
     targets: tuple[Segment, ...]
     text: str
@@ -111,7 +109,8 @@ class RunRecord:
     predictions: Mapping[str, Mapping[str, Mapping[str, Prediction]]]
     """stage -> mode -> example id -> prediction; stages in file order, examples in the order of the file."""
     completions: Mapping[int, tuple[Completion, ...]]
-    """step -> the first completions of that step; an even selection of steps when there are many."""
+    """step -> of each of its first prompts the completion with the highest and with the lowest reward; an even
+    selection of steps when there are many."""
     num_completions: int
     quarantine: tuple[QuarantinedClip, ...]
     defects: Defects
@@ -126,15 +125,14 @@ def read_run(run_dir: Path) -> RunRecord:
     if not run_dir.is_dir():
         raise ValueError(f"run folder {str(run_dir)!r} is not a folder; give the folder that holds metrics.csv")
     defects = Defects()
+    stages = sorted(run_dir.glob("predictions/*.jsonl"))
     completions, num_completions = _completions(run_dir / "completions.jsonl", defects)
     return RunRecord(
         run_dir=run_dir,
         config=read_yaml(run_dir / "config.yaml", defects),
         summary=read_json(run_dir / "summary.json", defects),
         metrics=_metrics(run_dir / "metrics.csv", defects),
-        predictions={
-            visible(path.stem): _predictions(path, defects) for path in sorted(run_dir.glob("predictions/*.jsonl"))
-        },
+        predictions={visible(file.stem): _predictions(file, defects) for file in stages},
         completions=completions,
         num_completions=num_completions,
         quarantine=_quarantine(run_dir / "quarantine.jsonl", defects),
@@ -210,7 +208,7 @@ def _segments(value: Any, file: str, defects: Defects) -> tuple[Segment, ...]:
 
 
 def _completions(path: Path, defects: Defects) -> tuple[dict[int, tuple[Completion, ...]], int]:
-    steps: dict[int, list[Completion]] = {}
+    steps: dict[int, dict[str, list[Completion]]] = {}
     num_rows = 0
     for row in read_jsonl(path, defects):
         step = number(row.get("step"))
@@ -218,18 +216,26 @@ def _completions(path: Path, defects: Defects) -> tuple[dict[int, tuple[Completi
             defects.add(path.name, "completion without a step")
             continue
         num_rows += 1
-        kept = steps.setdefault(int(step), [])
-        if len(kept) < MAX_COMPLETIONS_PER_STEP:
-            kept.append(_completion(int(step), row, path.name, defects))
+        completion = _completion(int(step), row, path.name, defects)
+        prompts = steps.setdefault(completion.step, {})
+        if completion.example_id in prompts or len(prompts) < MAX_PROMPTS_PER_STEP:
+            prompts[completion.example_id] = _extremes([*prompts.get(completion.example_id, []), completion])
         if len(steps) > 2 * MAX_COMPLETION_STEPS:
             steps = {step: steps[step] for step in sorted(steps)[::2]}
-    return {step: tuple(steps[step]) for step in sorted(steps)}, num_rows
+    return {step: tuple(chain.from_iterable(steps[step].values())) for step in sorted(steps)}, num_rows
+
+
+def _extremes(completions: list[Completion]) -> list[Completion]:
+    """The completion with the highest and the one with the lowest reward; a lone one stays alone."""
+    ranked = sorted(completions, key=lambda completion: -np.inf if completion.reward is None else completion.reward)
+    return [ranked[-1], ranked[0]] if len(ranked) > 1 else ranked
 
 
 def _completion(step: int, row: Mapping[str, Any], file: str, defects: Defects) -> Completion:
     return Completion(
         step=step,
         phase=text_of(row.get("phase")),
+        example_id=text_of(row.get("example_id")),
         query=text_of(row.get("query")),
         targets=_segments(row.get("targets"), file, defects),
         text=text_of(row.get("text")),

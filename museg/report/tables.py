@@ -9,7 +9,7 @@ import numpy as np
 
 from museg.metrics.keys import HELD_OUT_SCORES, MODES, describe, held_out_key
 from museg.report.facts import stage_title
-from museg.report.run_folder import COLD_START, RunRecord
+from museg.report.run_folder import RunRecord
 from museg.report.tolerant import clip, mapping, number
 
 HIGHER_IS_BETTER = re.compile(
@@ -91,7 +91,7 @@ def _last_validations(run: RunRecord, mode: str) -> Scores:
         values = {name: float(column[row]) for name, column in columns.items() if not np.isnan(column[row])}
         if kind == "validation" and values:
             found[phase] = values
-    return {stage: found[stage] for stage in sorted(found, key=lambda stage: stage != COLD_START)}
+    return found
 
 
 def _table(mode: str, scores: Scores) -> StageTable:

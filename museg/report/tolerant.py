@@ -22,6 +22,8 @@ MAX_CONFIG_BYTES = 2_000_000
 MAX_ABS_NUMBER = 1e15
 """Larger magnitudes are treated like infinity: they mean a diverged run and would break every axis."""
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+ABRIDGED = reprlib.Repr()
+ABRIDGED.maxlevel = 2
 
 
 @dataclass
@@ -66,7 +68,7 @@ def text_of(value: Any) -> str:
     """
     if value is None:
         return ""
-    return visible(value if isinstance(value, str) else reprlib.repr(value))
+    return visible(value if isinstance(value, str) else ABRIDGED.repr(value))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -50,8 +50,8 @@ def write_invented_run(run_dir: Path, *, num_examples: int = 24, hostile: bool =
         "seed": 3,
         "held_out": held_out,
         "phases": [{"name": name, "start_step": start, "end_step": end} for name, start, end in phases],
-        "cold_start": {"steps": 450, "stopped_because": "target_reached"},
-        "timings_s": {"cold_start": 96.0, "reinforcement": 540.0, "total": 655.5},
+        "cold_start": {"steps": 450, "stopped_because": "held-out mean IoU 0.602 reached 0.6"},
+        "timings_s": {"prepare": 9.0, "cold_start": 96.0, "training": 540.0, "total": 655.5},
         "versions": {"museg": "0.1.0", "torch": HOSTILE[1] if hostile else "2.13.0"},
     }
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
@@ -132,19 +132,21 @@ def _write_metrics(path: Path, phases, held_out: Mapping[str, Any], rng: random.
         table.writeheader()
         for step in range(50, 451, 50):
             iou = 0.62 / (1 + 2.718 ** (-(step - 260) / 60))
-            row = {"step": step - 450, "phase": "cold_start", "kind": "validation", "cold_start_step": step}
-            table.writerow(row | {"held_out/greedy/mean_iou": iou, "held_out/sampled/mean_iou": 0.8 * iou})
+            row = {"step": 0, "phase": "cold_start", "kind": "cold_start", "cold_start_step": step}
+            table.writerow(row | {"loss/total": 1 - iou, "held_out/greedy/mean_iou": iou})
+        start = {f"held_out/{mode}/{score}": v for mode, s in held_out["cold_start"].items() for score, v in s.items()}
+        table.writerow({"step": 0, "phase": "cold_start", "kind": "validation"} | start)
         for name, start, end in phases:
-            for step in range(start, end):
+            for step in range(start + 1, end + 1):
                 table.writerow({"step": step, "phase": name, "kind": "train"} | _step(step, start, end, last, rng))
-                if step % 50 == 49:
-                    part = (step + 1) / last
+                if step % 50 == 0:
+                    part = step / last
                     values = {
                         f"held_out/{mode}/{score}": value + 0.1 * part + rng.gauss(0, 0.012)
                         for mode, scores in held_out["cold_start"].items()
                         for score, value in scores.items()
                     }
-                    table.writerow({"step": step + 1, "phase": name, "kind": "validation"} | values)
+                    table.writerow({"step": step, "phase": name, "kind": "validation"} | values)
 
 
 def _step(step: int, start: int, end: int, last: int, rng: random.Random) -> dict[str, float]:
@@ -164,7 +166,7 @@ def _step(step: int, start: int, end: int, last: int, rng: random.Random) -> dic
         "train/num_true_segments": rising(2.0, 2.0, 0.2),
         "train/completion_tokens": rising(22.0, 25.0, 0.8),
         "train/truncated_share": 0.0,
-        "train/learning_rate": 1.5e-4 * (1 - (step - start) / (end - start)),
+        "train/learning_rate": 1.5e-4 * (1 - (step - 1 - start) / (end - start)),
         "loss/total": rising(0.0, 0.01, 0.004),
         "loss/kl": max(0.0, rising(0.0, 0.2, 0.015) - (0.1 if step >= 400 else 0.0)),
         "loss/grad_norm": abs(rising(1.2, 0.8, 0.2)),
@@ -181,8 +183,8 @@ def _step(step: int, start: int, end: int, last: int, rng: random.Random) -> dic
 def _write_completions(path: Path, phases, hostile: bool, rng: random.Random) -> None:
     rows = []
     for name, start, end in phases:
-        for step in range(start, end, 50):
-            rows += [_completion(step, name, place, hostile, rng) for place in range(4)]
+        for step in range(start + 1, end, 50):
+            rows += [_completion(step, name, place, hostile, rng) for place in range(16)]
     _write_lines(path, rows)
 
 
@@ -194,10 +196,10 @@ def _completion(step: int, phase: str, place: int, hostile: bool, rng: random.Ra
     return {
         "step": step,
         "phase": phase,
-        "example_id": f"train:{step}",
-        "query": HOSTILE[place] if hostile else "When does 'red square' occur?",
+        "example_id": f"train:{step + place // 4}",
+        "query": HOSTILE[place % 4] if hostile else "When does 'red square' occur?",
         "targets": truth,
-        "text": HOSTILE[place] * 40 if hostile else text,
+        "text": HOSTILE[place % 4] * 40 if hostile else text,
         "reward": round(sum(terms.values()), 3),
         "terms": terms | ({HOSTILE[1]: 1.0} if hostile else {}),
     }
