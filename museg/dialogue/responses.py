@@ -27,7 +27,7 @@ class Fault(str, Enum):
     BAD_TAGS = "bad_tags"  # not: one think block, one answer block, nothing but whitespace around them (strict only)
     UNREADABLE = "unreadable"  # strict: an item is not start-end; lenient: something like 5..15 is not a number
     ODD_COUNT = "odd_count"  # the numbers cannot be taken two by two (lenient only)
-    NOT_A_SEGMENT = "not_a_segment"  # an end that is not after its start, or a time that is negative or not a number
+    NOT_A_SEGMENT = "not_a_segment"  # an end that is not after its start, or a time that is not a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def read_strict(text: str) -> ParsedResponse:
     answer = _inside(text, ANSWER_OPEN, ANSWER_CLOSE)
     boundaries_s = None if answer is None else _read_boundaries(answer)
     segments = None if boundaries_s is None else _pair_up(boundaries_s)
-    if segments is not None and not all(0 <= start_s < end_s for start_s, end_s in segments):
+    if segments is not None and not _are_proper(segments):
         segments = None
     if answer is None:
         fault = Fault.NO_ANSWER
@@ -141,9 +141,14 @@ def _read_number_pairs(answer: str) -> tuple[tuple[Segment, ...], Fault | None]:
         segments = _pair_up([float(number) for number in numbers])
     except ValueError:
         return (), Fault.UNREADABLE
-    if not all(start_s < end_s for start_s, end_s in segments):
+    if not _are_proper(segments):
         return (), Fault.NOT_A_SEGMENT
     return segments, None
+
+
+def _are_proper(segments: Sequence[Segment]) -> bool:
+    """True when every start lies before its end, which NaN never does. Neither grammar can write a negative time."""
+    return all(start_s < end_s for start_s, end_s in segments)
 
 
 def _pair_up(boundaries_s: Sequence[float]) -> tuple[Segment, ...]:

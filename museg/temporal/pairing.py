@@ -8,8 +8,7 @@ import numpy as np
 from museg.temporal.segments import Segment
 
 FAR_AWAY = Segment(1e9, 1e9 + 1)
-"""The padding: any real segment scores about (length + 1) / 2e9 against it, so a missing or extra one only dilutes a
-mean.
+"""The padding: a real segment scores about (length + 1) / 2e9 against it, so one too many or too few dilutes a mean.
 
 Source: THUNLP-MT/MUSEG 889565e, src/train.py, reward_local_matching."""
 

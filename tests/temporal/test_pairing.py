@@ -29,6 +29,16 @@ def test_maximum_pairs_pad_what_fits_worst():
     assert maximum_pairs([], []) == []
 
 
+def test_between_equal_scores_the_padding_decides():
+    # 10-15 and 5-25 both score (1 + 1/2) / 2 with 10-20; left over, the longer one earns more: 21 / 2e9 against 6 / 2e9
+    short, long = Segment(10.0, 15.0), Segment(5.0, 25.0)
+    for predictions in ([short, long], [long, short]):
+        assert set(maximum_pairs(predictions, [Segment(10.0, 20.0)])) == {
+            (short, Segment(10.0, 20.0)),
+            (long, FAR_AWAY),
+        }
+
+
 def test_maximum_pairs_look_at_the_sum_not_at_the_best_pair():
     # Every hull equals the union here, so a score is (1 + IoU) / 2.
     # 2-12 with 2.5-12.5: shared 9.5 of 10.5 -> 0.952, the best pair; it leaves 4-14 with 0-10: 6 of 14 -> 0.714
