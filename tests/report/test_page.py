@@ -98,9 +98,9 @@ def test_links_lead_to_files_of_the_run(finished):
     assert "metrics.csv" in links
 
 
-def test_writing_it_again_gives_the_same_page_and_no_stale_picture(copy_of_run):
-    run_dir = copy_of_run()
-    first = write_report(run_dir).html.read_bytes()
+def test_writing_it_again_gives_the_same_page_and_no_stale_picture(finished):
+    run_dir, written = finished
+    first = written.html.read_bytes()
     (run_dir / "figures" / "timeline_99.png").write_bytes(b"from an earlier, longer run")
     assert write_report(run_dir).html.read_bytes() == first
     assert not (run_dir / "figures" / "timeline_99.png").exists()
