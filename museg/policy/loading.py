@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.vision_attention import use_batched_windows
 from museg.video.patches import CLIP_MEAN, CLIP_STD
@@ -102,6 +102,12 @@ def load_pretrained(
     _check_choice("dtype", dtype, DTYPES)
     check_attention(attention)
     try:
+        config, _ = PreTrainedConfig.get_config_dict(path)
+        if config.get("model_type") != "qwen2_5_vl":
+            raise ValueError(
+                f"model.path={path!r} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
+                f"'qwen2_5_vl', not {config.get('model_type')!r}"
+            )
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path, dtype=DTYPES[dtype], attn_implementation=attention, trust_remote_code=False

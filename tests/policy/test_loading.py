@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from museg.policy.loading import check_attention, export, load_pretrained, special_ids
+from museg.policy.log_probs import completion_log_probs
+from museg.policy.processing import encode_completions
+from museg.policy.rollout import RolloutSettings, greedy_rollouts
+from tests.policy.drawn_clips import drawn_batch
+
+
+@pytest.fixture(scope="module")
+def folder(policy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export(policy, folder)
+    return folder
+
+
+def test_an_exported_folder_is_an_ordinary_checkpoint(policy, folder):
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    for name, weight in policy.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.get_vocab() == policy.tokenizer.get_vocab()
+    assert tokenizer.chat_template == policy.tokenizer.chat_template
+    generation = GenerationConfig.from_pretrained(folder)
+    assert generation.eos_token_id == [policy.ids.eos_id, policy.ids.pad_id]
+    assert generation.pad_token_id == policy.ids.pad_id
+    pixels = json.loads((folder / "preprocessor_config.json").read_text())
+    assert (pixels["patch_size"], pixels["merge_size"], pixels["temporal_patch_size"]) == (14, 2, 2)
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        assert "lm_head.weight" not in weights.keys()  # noqa: SIM118  # tied to the embeddings, stored once
+
+
+def test_a_loaded_policy_answers_as_the_saved_one(policy, folder):
+    loaded = load_pretrained(path=str(folder))
+    assert loaded.ids == policy.ids
+    settings, batch = RolloutSettings(max_new_tokens=12), drawn_batch(policy, 3)
+    expected, actual = (greedy_rollouts(one, batch, settings) for one in (policy, loaded))
+    assert torch.equal(actual.completion_ids, expected.completion_ids)
+    assert torch.equal(actual.log_probs, expected.log_probs)
+    assert loaded.model.config.vision_config.tokens_per_second == 2
+
+
+def test_the_library_generates_the_same_text_from_the_folder(policy, folder):
+    """Other software that loads the folder gets our answers when it is given our positions (here: by a short video)."""
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    batch = drawn_batch(policy, 1, num_frames=2)  # one step in time: the library's own positions agree with ours
+    generated = model.generate(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        pixel_values_videos=batch.pixel_values_videos,
+        video_grid_thw=batch.video_grid_thw,
+        second_per_grid_ts=batch.second_per_grid_ts,
+        mm_token_type_ids=2 * batch.input_ids.eq(policy.ids.video_id).int(),
+        max_new_tokens=12,
+        do_sample=False,
+    )
+    ours = greedy_rollouts(policy, batch, RolloutSettings(max_new_tokens=12))
+    assert generated[0, batch.input_ids.shape[1] :].tolist() == ours.completion_ids[0].tolist()
+
+
+def test_dtype_and_frozen_parts(folder):
+    loaded = load_pretrained(path=str(folder), dtype="bfloat16", frozen={"vision": True, "language": True})
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.bfloat16}
+    trained = {name for name, parameter in loaded.model.named_parameters() if parameter.requires_grad}
+    assert trained and all(name.startswith("model.visual.merger.") for name in trained)
+
+
+def test_gradient_checkpointing_changes_memory_not_numbers(policy, folder):
+    loaded = load_pretrained(path=str(folder), gradient_checkpointing=True)
+    loaded.model.train()
+    batch = drawn_batch(policy, 2)
+    ids, mask = encode_completions(policy, ["<answer>2.0-5.0</answer>"] * 2)
+    gradients = []
+    for one in (policy, loaded):
+        log_probs = completion_log_probs(one, batch, ids, mask, 1)
+        parameters = list(one.model.parameters())
+        gradients.append(torch.autograd.grad(log_probs.sum(), parameters, allow_unused=True))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert (plain is None) == (recomputed is None)
+        if plain is not None:
+            torch.testing.assert_close(plain, recomputed, rtol=1e-5, atol=1e-5)
+    # a rollout switches checkpointing off while it reads from its cache, and back on
+    greedy_rollouts(loaded, batch, RolloutSettings(max_new_tokens=2))
+    assert loaded.model.training
+
+
+def test_what_cannot_be_loaded_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=r"model\.path='nobody/nothing-here'.*local folder"):
+        load_pretrained(path="nobody/nothing-here")
+    with pytest.raises(ValueError, match=r"holds no Qwen2\.5-VL checkpoint.*not None"):
+        load_pretrained(path=str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(ValueError, match=r"holds no Qwen2\.5-VL checkpoint.*not 'qwen2'"):
+        load_pretrained(path=str(tmp_path))
+    with pytest.raises(ValueError, match=r"dtype='float16' is unknown: choose one of float32, bfloat16"):
+        load_pretrained(path=str(tmp_path), dtype="float16")
+    with pytest.raises(ValueError, match=r"attention='eager' is unknown"):
+        load_pretrained(path=str(tmp_path), attention="eager")
+
+
+def test_flash_attention_is_asked_for_clearly(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"flash-attn, which is not installed.*model\.attention=sdpa"):
+        check_attention("flash_attention_2")
+    check_attention("sdpa")
+
+
+def test_special_ids_ban_pixels_and_unnamed_ids(policy):
+    size = len(policy.tokenizer)
+    ids = special_ids(policy.tokenizer, size + 2)
+    named = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+    assert set(ids.banned_ids) == {*policy.tokenizer.convert_tokens_to_ids(named), size, size + 1}
+    assert ids.stop_ids == (ids.eos_id, ids.pad_id)
+    assert replace(ids, banned_ids=policy.ids.banned_ids) == policy.ids
+
+
+def test_a_foreign_tokenizer_is_refused():
+    from tokenizers import Tokenizer, models
+
+    foreign = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"a": 0}, merges=[])))
+    with pytest.raises(ValueError, match=r"no <\|im_end\|>, .*Qwen2\.5-VL tokenizer"):
+        special_ids(foreign, 1)

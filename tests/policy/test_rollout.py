@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from museg.policy.log_probs import completion_log_probs
+from museg.policy.rollout import (
+    RolloutSettings,
+    completion_mask,
+    greedy_rollouts,
+    inverse_cdf,
+    nucleus,
+    sample_rollouts,
+)
+from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
+
+SETTINGS = RolloutSettings(num_generations=3, temperature=1.0, max_new_tokens=16)
+
+
+def rows(rollouts, prompts: list[int], num_generations: int) -> list[int]:
+    return [row for prompt in prompts for row in range(prompt * num_generations, (prompt + 1) * num_generations)]
+
+
+def test_shapes_and_order(policy):
+    rollouts = sample_rollouts(policy, drawn_batch(policy, 2), SETTINGS, [1, 2])
+    assert rollouts.completion_ids.shape == rollouts.completion_mask.shape == rollouts.log_probs.shape == (6, 16)
+    assert rollouts.group_of.tolist() == [0, 0, 0, 1, 1, 1]
+    assert len(rollouts.texts) == 6
+    assert len(set(rollouts.texts)) == 6  # every generation draws for itself
+
+
+def test_a_row_ends_with_its_first_stop(policy):
+    policy = with_frequent_stops(policy)
+    rollouts = sample_rollouts(policy, drawn_batch(policy, 4), SETTINGS, [1, 2, 3, 4])
+    stops, lengths = set(policy.ids.stop_ids), rollouts.completion_mask.sum(dim=1).tolist()
+    assert len(set(lengths)) > 2 and max(lengths) == rollouts.completion_ids.shape[1]
+    for ids, length, log_probs in zip(
+        rollouts.completion_ids.tolist(), lengths, rollouts.log_probs.tolist(), strict=True
+    ):
+        assert not stops & set(ids[: length - 1])
+        assert length == 16 or ids[length - 1] in stops
+        assert set(ids[length:]) <= {policy.ids.pad_id}
+        assert all(value == 0 for value in log_probs[length:]) and all(value < 0 for value in log_probs[:length])
+
+
+def test_a_prompt_is_answered_alike_in_any_company(policy):
+    """Not with padding, not with other prompts, not with rows that finish earlier or later."""
+    policy = with_frequent_stops(policy)
+    batch = drawn_batch(policy, 4)
+    together = sample_rollouts(policy, batch, SETTINGS, [11, 12, 13, 14])
+    for chosen in ([2], [3, 1]):
+        apart = sample_rollouts(policy, batch.select(chosen), SETTINGS, [11 + prompt for prompt in chosen])
+        length, kept = apart.completion_ids.shape[1], rows(together, chosen, 3)
+        assert torch.equal(together.completion_ids[kept, :length], apart.completion_ids)
+        assert torch.equal(together.completion_mask[kept, :length], apart.completion_mask)
+        torch.testing.assert_close(together.log_probs[kept, :length], apart.log_probs, rtol=1e-5, atol=1e-5)
+        assert [together.texts[row] for row in kept] == apart.texts
+
+
+def test_seeds_decide(policy):
+    batch = drawn_batch(policy, 2)
+    first, again, other = (sample_rollouts(policy, batch, SETTINGS, seeds) for seeds in ([5, 6], [5, 6], [7, 6]))
+    assert torch.equal(first.completion_ids, again.completion_ids)
+    assert not torch.equal(first.completion_ids[:3], other.completion_ids[:3])
+    assert torch.equal(first.completion_ids[3:], other.completion_ids[3:])
+    state = torch.get_rng_state()
+    sample_rollouts(policy, batch, SETTINGS, [2**63 - 1, 0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_banned_ids_are_never_sampled_though_the_model_wants_them(own_policy):
+    """A head that puts nearly all probability on the placeholder."""
+    own_policy.model.config.tie_word_embeddings = False
+    head = own_policy.model.lm_head
+    head.weight = torch.nn.Parameter(head.weight.detach().clone() * 0.01)
+    batch = drawn_batch(own_policy, 2)
+    probe = greedy_rollouts(own_policy, batch, SETTINGS)
+    with torch.no_grad():
+        for banned in own_policy.ids.banned_ids:
+            head.weight[banned] = head.weight[probe.completion_ids[0, 0]] * 100
+    for rollouts in (
+        sample_rollouts(own_policy, batch, SETTINGS, [1, 2]),
+        greedy_rollouts(own_policy, batch, SETTINGS),
+    ):
+        assert not torch.isin(rollouts.completion_ids, torch.tensor(own_policy.ids.banned_ids)).any()
+        # the reported log-prob is that of the whole distribution, as training sees it, not of the allowed part
+        again = completion_log_probs(
+            own_policy, batch, rollouts.completion_ids, rollouts.completion_mask, len(rollouts.texts) // 2
+        )
+        torch.testing.assert_close(rollouts.log_probs, again.detach(), rtol=0, atol=1e-4)
+
+
+def test_a_long_prompt_has_a_lower_limit(policy):
+    batch = drawn_batch(policy, 3)
+    lengths = batch.attention_mask.sum(dim=1)
+    context = int(lengths.max()) + 2
+    limits = (context - lengths).clamp(max=9).tolist()
+    rollouts = greedy_rollouts(policy, batch, replace(SETTINGS, max_new_tokens=9, max_context_tokens=context))
+    assert min(limits) == 2 and len(set(limits)) > 1
+    assert rollouts.completion_mask.sum(dim=1).tolist() == limits
+    unlimited = greedy_rollouts(policy, batch, replace(SETTINGS, max_new_tokens=9))
+    for row, limit in enumerate(limits):
+        assert torch.equal(rollouts.completion_ids[row, :limit], unlimited.completion_ids[row, :limit])
+    with pytest.raises(ValueError, match=rf"{int(lengths.max())} tokens leaves no room.*={int(lengths.max())}"):
+        greedy_rollouts(policy, batch, replace(SETTINGS, max_context_tokens=int(lengths.max())))
+
+
+def test_texts_keep_tags_and_drop_special_tokens(policy):
+    policy = with_frequent_stops(policy)
+    rollouts = sample_rollouts(policy, drawn_batch(policy, 4), SETTINGS, [1, 2, 3, 4])
+    for text, ids, kept in zip(rollouts.texts, rollouts.completion_ids, rollouts.completion_mask, strict=True):
+        assert text == policy.tokenizer.decode(ids[kept], skip_special_tokens=True)
+        assert "<|" not in text
+
+
+def test_temperature_shapes_the_samples_but_not_the_log_probs(policy):
+    batch = drawn_batch(policy, 1)
+    cold = sample_rollouts(policy, batch, replace(SETTINGS, temperature=1e-6), [1])
+    greedy = greedy_rollouts(policy, batch, SETTINGS)
+    assert torch.equal(cold.completion_ids, greedy.completion_ids.expand(3, -1))
+    torch.testing.assert_close(cold.log_probs, greedy.log_probs.expand(3, -1), rtol=1e-5, atol=1e-5)
+
+
+def test_first_tokens_follow_the_distribution(policy):
+    batch = drawn_batch(policy, 1)
+    settings = RolloutSettings(num_generations=4000, temperature=1.0, max_new_tokens=1)
+    rollouts = sample_rollouts(policy, batch, settings, [3])
+    tokens, counts = rollouts.completion_ids[:, 0].unique(return_counts=True)
+    likely = counts.topk(min(5, len(counts))).indices
+    for index in likely.tolist():
+        row = int((rollouts.completion_ids[:, 0] == tokens[index]).nonzero()[0])
+        expected = rollouts.log_probs[row, 0].exp().item()
+        # four standard errors of a share out of 4000
+        assert counts[index].item() / 4000 == pytest.approx(expected, abs=4 * (expected / 4000) ** 0.5)
+
+
+def test_nucleus_by_hand():
+    probs = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
+    # ordered 0.5, 0.25, 0.15, 0.1: 0.5 + 0.25 = 0.75 reaches 0.7; the first alone doesn't
+    assert nucleus(probs, 0.7).tolist() == torch.tensor([[0.0, 0.5, 0.0, 0.25]]).tolist()
+    assert nucleus(probs, 0.4).count_nonzero() == 1
+    assert nucleus(probs, 1e-9).count_nonzero() == 1  # the likeliest always stays
+    assert nucleus(probs, 1.0) is probs
+
+
+def test_inverse_cdf_by_hand():
+    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0]]).expand(5, -1)  # borders at 0, 1/4 and 1
+    uniforms = torch.tensor([0.0, 0.2499, 0.25, 0.5, 1 - 2**-24], dtype=torch.float64)
+    assert inverse_cdf(weights, uniforms).tolist() == [1, 1, 3, 3, 3]
+
+
+def test_completion_mask_by_hand():
+    ids = torch.tensor([[5, 9, 5, 9], [5, 5, 5, 5], [8, 5, 5, 5]])
+    assert completion_mask(ids, [9, 8]).int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+
+
+def test_the_models_mode_comes_back(own_policy):
+    for training in (True, False):
+        own_policy.model.train(training)
+        rollouts = greedy_rollouts(own_policy, drawn_batch(own_policy, 1), SETTINGS)
+        assert own_policy.model.training is training
+        assert not rollouts.log_probs.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ({"num_generations": 0}, r"rollout\.num_generations=0 must be at least 1"),
+        ({"temperature": 0.0}, r"rollout\.temperature=0\.0 must be above 0 \(greedy_rollouts"),
+        ({"top_p": 0.0}, r"rollout\.top_p=0\.0 must be above 0 and at most 1"),
+        ({"top_p": 1.1}, r"rollout\.top_p"),
+        ({"max_new_tokens": 0}, r"rollout\.max_new_tokens"),
+        ({"max_context_tokens": 1}, r"rollout\.max_context_tokens"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, rule):
+    with pytest.raises(ValueError, match=rule):
+        RolloutSettings(**setting)
+
+
+def test_every_prompt_needs_a_seed(policy):
+    with pytest.raises(ValueError, match="1 seeds for 2 prompts"):
+        sample_rollouts(policy, drawn_batch(policy, 2), SETTINGS, [1])
