@@ -5,6 +5,8 @@ reads is quarantined and its examples are left out of their step, never replaced
 """
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -141,7 +143,7 @@ class ClipLoader:
             return InlineTask(partial(self.read, path, self.budget, decoder))
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["museg.video.decoding"])
+            context.set_forkserver_preload([__name__])
             self._pool = ProcessPool(self.num_workers, initializer=_start_worker, context=context)
         return self._pool.schedule(self.read, args=(path, self.budget, decoder), timeout=self.timeout_s)
 
@@ -164,3 +166,10 @@ class ClipLoader:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
+    # A worker that hangs in a decoder would outlive a run that is killed.
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -44,15 +44,21 @@ def resolve_video(root: Path, relative: str) -> Path:
     clip, whether `root` is the folder `videos` itself or the one that holds it. Raises ValueError for a path that
     leaves the root: absolute, through `..`, or by a symbolic link.
     """
-    parts = PurePosixPath(relative).parts
-    if not parts or "\0" in relative or relative.startswith("/") or ".." in parts:
+    written = PurePosixPath(relative)
+    if not written.parts or "\0" in relative or written.is_absolute() or ".." in written.parts:
         raise ValueError(f"video path {relative!r} must be relative to the video root and stay inside it")
-    inside = PurePosixPath(*parts[1:]) if parts[0] == VIDEOS_FOLDER and len(parts) > 1 else PurePosixPath(*parts)
-    candidates = [root / VIDEOS_FOLDER / inside, root / inside]
-    path = next((candidate for candidate in candidates if candidate.exists()), root / PurePosixPath(*parts))
+    candidates = [root / VIDEOS_FOLDER / clip_name(relative), root / clip_name(relative)]
+    path = next((candidate for candidate in candidates if candidate.exists()), root / written)
     if not path.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"video path {relative!r} leaves the video root {root} by a symbolic link")
     return path
+
+
+def clip_name(video: str) -> str:
+    """A clip's path without a leading `videos/`: the same for every way of writing it."""
+    path = PurePosixPath(video)
+    is_inside = path.parts[:1] == (VIDEOS_FOLDER,) and len(path.parts) > 1
+    return str(path.relative_to(VIDEOS_FOLDER) if is_inside else path)
 
 
 def hold_out(
@@ -64,11 +70,11 @@ def hold_out(
     """
     if not 0 <= share < 1:
         raise ValueError(f"held_out_share must be at least 0 and below 1, got {share}")
-    videos = sorted({example.video for file in examples for example in file})
-    random.Random(derive_seed("hold_out", seed)).shuffle(videos)
-    chosen = set(videos[: max(1, round(share * len(videos)))] if share > 0 else [])
-    kept = tuple(tuple(example for example in file if example.video not in chosen) for file in examples)
-    return kept, tuple(example for file in examples for example in file if example.video in chosen)
+    clips = sorted({clip_name(example.video) for file in examples for example in file})
+    random.Random(derive_seed("hold_out", seed)).shuffle(clips)
+    chosen = set(clips[: max(1, round(share * len(clips)))] if share > 0 else [])
+    kept = tuple(tuple(example for example in file if clip_name(example.video) not in chosen) for file in examples)
+    return kept, tuple(example for file in examples for example in file if clip_name(example.video) in chosen)
 
 
 def museg_data(
@@ -137,8 +143,8 @@ def _from_files(
     train, held_out = hold_out(files, held_out_share, seed)
     if held_out_file is not None:
         held_out = read_museg_jsonl(Path(held_out_file)).examples
-    shared = {example.video for file in train for example in file} & {example.video for example in held_out}
-    if shared:
+    trained_on = {clip_name(example.video) for file in train for example in file}
+    if shared := trained_on & {clip_name(example.video) for example in held_out}:
         raise ValueError(
             f"{len(shared)} video(s) of {held_out_file} are also trained on, such as {min(shared)}; "
             "remove them from one of the files"
@@ -150,9 +156,15 @@ def _from_files(
 
 def _check_some_video_exists(data: GroundingData) -> None:
     """A wrong root would put every clip in quarantine; say so before training instead."""
-    examples = [example for file in data.files for example in file]
-    if not any(resolve_video(data.video_root, example.video).exists() for example in examples):
+    videos = sorted({example.video for file in (*data.files, data.held_out) for example in file})
+    if not any(_is_there(data.video_root, video) for video in videos):
         raise ValueError(
-            f"none of the {len(examples)} annotated videos is under video_root {data.video_root} "
-            f"(the first would be {resolve_video(data.video_root, examples[0].video)})"
+            f"none of the {len(videos)} annotated videos is under video_root {data.video_root}, such as {videos[0]}"
         )
+
+
+def _is_there(root: Path, video: str) -> bool:
+    try:
+        return resolve_video(root, video).exists()
+    except ValueError:
+        return False

@@ -135,7 +135,7 @@ def _write_clips(settings: SyntheticSettings, folder: Path, num_workers: int, pr
     rows: dict[str, list[dict]] = {split: [] for split in SPLITS}
     num_done = 0
     # A fresh interpreter per worker: forking one that runs threads may deadlock.
-    with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         results = pool.map(partial(_make_clips, settings, folder), tasks)
         for (split, indices), made in zip(tasks, results, strict=True):
             rows[split] += made

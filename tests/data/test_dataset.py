@@ -1,0 +1,179 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from museg.data.dataset import (
+    GroundingData,
+    hold_out,
+    jsonl_data,
+    museg_data,
+    resolve_video,
+    synthetic_data,
+)
+from museg.data.examples import GroundingExample
+from museg.temporal.segments import Segment
+from museg.video.synthetic_layout import SyntheticSettings
+
+FEW = {"num_train_clips": 4, "num_held_out_clips": 2}
+
+
+def example(video: str, number: int) -> GroundingExample:
+    return GroundingExample(f"x:{number}", video, "q", (Segment(0.0, 1.0),), None, "tvg", "x")
+
+
+def annotation(path: Path, videos: list[str]) -> str:
+    rows = (
+        {"idx": number, "problem": f"when {number}?", "solution": [[0, 1]], "video": video, "task": "tvg"}
+        for number, video in enumerate(videos)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "data" / "videos" / "charades").mkdir(parents=True)
+    (tmp_path / "data" / "videos" / "charades" / "a.mp4").touch()
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("written", ["videos/charades/a.mp4", "charades/a.mp4"])
+@pytest.mark.parametrize("base", ["", "videos"])
+def test_leading_videos_is_optional_in_path_and_root(root, base, written):
+    assert resolve_video(root / base, written) == root / "videos" / "charades" / "a.mp4"
+
+
+def test_missing_file_stays_where_the_annotation_says(root):
+    assert resolve_video(root, "videos/charades/b.mp4") == root / "videos/charades/b.mp4"
+    assert resolve_video(root, "charades/b.mp4") == root / "charades/b.mp4"
+
+
+@pytest.mark.parametrize("written", ["", ".", "/etc/passwd", "../a.mp4", "videos/../../a.mp4", "a\0.mp4"])
+def test_paths_out_of_the_root_are_refused(root, written):
+    with pytest.raises(ValueError, match="inside"):
+        resolve_video(root, written)
+
+
+def test_links_out_of_the_root_are_refused_and_links_within_are_not(root, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "b.mp4").touch()
+    (root / "videos" / "out").symlink_to(tmp_path / "secret")
+    (root / "videos" / "in.mp4").symlink_to(root / "videos" / "charades" / "a.mp4")
+    for written in ("videos/out/b.mp4", "out/b.mp4", "videos/out/missing.mp4"):
+        with pytest.raises(ValueError, match="symbolic link"):
+            resolve_video(root, written)
+    assert resolve_video(root, "in.mp4").exists()
+
+
+def test_root_may_itself_be_a_link(root, tmp_path):
+    (tmp_path / "link").symlink_to(root)
+    assert resolve_video(tmp_path / "link", "charades/a.mp4").exists()
+
+
+def test_hold_out_takes_whole_videos_and_depends_on_the_seed_alone():
+    files = [[example(f"v{number % 50}", number) for number in range(200)], [example("v1", 900), example("w", 901)]]
+    kept, held_out = hold_out(files, 0.2, seed=1)
+    videos_kept = {item.video for file in kept for item in file}
+    videos_held_out = {item.video for item in held_out}
+    assert len(videos_held_out) == 10  # 51 videos x 0.2
+    assert not videos_kept & videos_held_out
+    assert sum(map(len, kept)) + len(held_out) == 202
+    assert hold_out(files, 0.2, seed=1) == (kept, held_out)
+    assert hold_out(files, 0.2, seed=2)[1] != held_out
+    assert hold_out(files, 0.0, seed=1) == (tuple(map(tuple, files)), ())
+    assert len({item.video for item in hold_out(files, 0.001, seed=1)[1]}) == 1
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_impossible_shares_are_refused(share):
+    with pytest.raises(ValueError, match="held_out_share"):
+        hold_out([[example("v", 0)]], share, seed=0)
+
+
+def arguments(root, **changed) -> dict:
+    return {
+        "held_out_file": None,
+        "held_out_share": 0.0,
+        "video_root": str(root),
+        "order": "by_step",
+        "seed": 0,
+    } | changed
+
+
+def test_both_released_files_stand_in_their_order(root, tmp_path):
+    stage_1 = annotation(tmp_path / "stage_1.jsonl", ["videos/charades/a.mp4", "videos/charades/b.mp4"])
+    stage_2 = annotation(tmp_path / "stage_2.jsonl", ["videos/charades/c.mp4"])
+    data = museg_data(stage_1=stage_1, stage_2=stage_2, **arguments(root))
+    assert [[item.example_id for item in file] for file in data.files] == [["stage_1:0", "stage_1:1"], ["stage_2:0"]]
+    assert data.held_out == ()
+    assert (data.video_root, data.order) == (root, "by_step")
+
+
+def test_own_file_with_a_validation_file(root, tmp_path):
+    train = annotation(tmp_path / "train.jsonl", ["charades/a.mp4"])
+    held_out = annotation(tmp_path / "valid.jsonl", ["charades/z.mp4"])
+    data = jsonl_data(train_file=train, **arguments(root, held_out_file=held_out))
+    assert [item.example_id for item in data.held_out] == ["valid:0"]
+
+
+def test_own_file_with_a_held_out_share(root, tmp_path):
+    train = annotation(tmp_path / "train.jsonl", ["charades/a.mp4", *(f"charades/{n}.mp4" for n in range(9))] * 2)
+    data = jsonl_data(train_file=train, **arguments(root, held_out_share=0.3, seed=5))
+    assert len(data.held_out) == 6  # 3 of 10 videos, two examples each
+    assert not {item.video for item in data.held_out} & {item.video for item in data.files[0]}
+
+
+def test_contradictions_are_refused(root, tmp_path):
+    train = annotation(tmp_path / "train.jsonl", ["charades/a.mp4", "charades/b.mp4"])
+    with pytest.raises(ValueError, match="not both"):
+        jsonl_data(train_file=train, **arguments(root, held_out_file=train, held_out_share=0.1))
+    with pytest.raises(ValueError, match=r"2 video\(s\) .* also trained on"):
+        jsonl_data(train_file=train, **arguments(root, held_out_file=train))
+    with pytest.raises(ValueError, match="not a folder"):
+        jsonl_data(train_file=train, **arguments(root / "nowhere"))
+    with pytest.raises(ValueError, match="by_step or by_phase"):
+        jsonl_data(train_file=train, **arguments(root, order="at_random"))
+    empty = annotation(tmp_path / "empty.jsonl", [])
+    with pytest.raises(ValueError, match="at least one example"):
+        jsonl_data(train_file=empty, **arguments(root))
+
+
+def test_same_clip_written_in_two_ways_is_not_both_trained_on_and_held_out(root, tmp_path):
+    train = annotation(tmp_path / "train.jsonl", ["videos/charades/a.mp4"])
+    held_out = annotation(tmp_path / "valid.jsonl", ["charades/a.mp4"])
+    with pytest.raises(ValueError, match="also trained on"):
+        jsonl_data(train_file=train, **arguments(root, held_out_file=held_out))
+
+
+def test_root_without_any_of_the_videos_is_refused_before_training(root, tmp_path):
+    train = annotation(tmp_path / "train.jsonl", ["hacs/a.mp4", "hacs/b.mp4"])
+    with pytest.raises(ValueError, match="none of the 2 annotated videos"):
+        jsonl_data(train_file=train, **arguments(root))
+
+
+def test_synthetic_clips_are_made_once_and_found_again(tmp_path):
+    data = synthetic_data(root=str(tmp_path), order="by_step", **FEW)
+    assert isinstance(data, GroundingData)
+    assert len(data.files) == 1
+    assert {item.video for item in data.files[0]} == {f"videos/train_{n:05d}.mp4" for n in range(4)}
+    assert len(data.held_out) == 2
+    assert all(resolve_video(data.video_root, item.video).exists() for item in (*data.files[0], *data.held_out))
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert synthetic_data(root=str(tmp_path), **FEW) == data
+    assert sorted(path.name for path in tmp_path.iterdir()) == made == [data.video_root.name]
+    assert synthetic_data(root=str(tmp_path), **FEW, seed=1).video_root != data.video_root
+
+
+def test_unknown_synthetic_setting_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"num_clip; there are num_train_clips"):
+        synthetic_data(root=str(tmp_path), num_clip=3)
+
+
+def test_defaults_are_those_of_the_tuned_difficulty():
+    settings = SyntheticSettings()
+    assert (settings.num_frames, settings.sample_rate_fps, settings.side_px) == (24, 1, 28)
+    assert (settings.num_colours, settings.num_shapes, settings.num_motions, settings.num_kinds) == (4, 2, 1, 3)
+    assert (settings.max_target_segments, settings.max_distractors) == (3, 2)
+    assert not settings.overlapping
+    assert not settings.unordered
