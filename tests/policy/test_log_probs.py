@@ -5,6 +5,7 @@ import torch
 
 from museg.policy import log_probs as log_probs_module
 from museg.policy.log_probs import completion_log_probs
+from museg.policy.rollout import RolloutSettings, greedy_rollouts
 from tests.policy.drawn_clips import drawn_batch
 
 NUM_GENERATIONS = 3
@@ -139,3 +140,17 @@ def test_float32_under_bfloat16_autocast(policy, inputs):
 
 def test_the_vision_tower_learns_from_every_generation(policy, inputs):
     assert all(gradient.abs().sum() > 0 for gradient in gradients(policy, *inputs, NUM_GENERATIONS))
+
+
+def test_a_rollout_before_it_changes_no_gradient_under_autocast(own_policy):
+    """Autocast keeps converted weights; those a rollout converted, without gradients, must not serve training."""
+    batch = drawn_batch(own_policy, 2)
+    ids, mask = drawn_completions(own_policy, 2)
+    runs = []
+    for rolls_out in (False, True):
+        with torch.autocast("cpu", torch.bfloat16):
+            if rolls_out:
+                greedy_rollouts(own_policy, batch, RolloutSettings(max_new_tokens=2))
+            runs.append(gradients(own_policy, batch, ids, mask, 1))
+    for alone, after_rollout in zip(*runs, strict=True):
+        torch.testing.assert_close(alone, after_rollout)
