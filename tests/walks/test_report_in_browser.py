@@ -58,7 +58,7 @@ new Image().src = "CONTROL";
 
 
 class Opened(NamedTuple):
-    """What the browser found in the page, the page as an RGB picture [height, width, 3] in 0-255, and what it loaded."""
+    """What the browser found in the page, the page as RGB [height, width, 3] in 0-255, and what was loaded."""
 
     found: dict[str, Any]
     screen: np.ndarray
