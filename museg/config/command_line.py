@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
@@ -96,7 +96,11 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
         single = [item.input_line for item in parsed if not item.is_sweep_override()]
         first = compose("train", overrides=single, return_hydra_config=True)
         if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
-            yield compose("train", overrides=list(overrides))
+            if len(single) < len(parsed):  # several values without --multirun: Hydra says what to do
+                compose("train", overrides=list(overrides))
+            with open_dict(first):
+                del first["hydra"]
+            yield first
             return
         check_launcher(first.hydra.launcher.get("_target_", ""))
         swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]

@@ -10,7 +10,7 @@ Train a video language model to find moments in time by reinforcement (MUSEG, ar
   python train.py                                        the tiny model on drawn clips, on this machine
   python train.py reward=sequential phase.steps=400      GROUP=OPTION picks a file of conf/, KEY=VALUE sets one value
   python train.py -m reward=sequential,maximum           one run per value, under outputs/sweeps/
-  python train.py experiment=museg_3b dataset.video_root=/data/videos
+  python train.py experiment=museg_3b dataset.video_root=videos ...   the published recipe (see conf/experiment)
   python train.py resume=outputs/tiny/2026-01-31_12-00-00   continue a run in its folder
 
 Most used settings

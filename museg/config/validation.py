@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from museg.config.limits import KEY
@@ -31,23 +31,28 @@ def checked_settings(config: DictConfig) -> dict[str, Any]:
     Raises InvalidConfiguration with all violations: missing values, limits of single fields, terms of the reward,
     targets off the allow-list, rules across groups.
     """
-    unset = list(_unset(config))
-    violations = unset + list(_beyond_limits(config))
-    plain = _resolved(config, violations)
-    if plain is not None:
-        violations += _foreign_targets(plain)
-        violations += _type_terms(plain)
-        incomplete = {violation.place.partition(".")[0] for violation in unset}
-        complete_rules = [rule for rule, groups in RULES.items() if incomplete.isdisjoint(groups)]
-        violations += [violation for rule in complete_rules for violation in rule(plain)]
-    if plain is None or violations:
+    violations = list(_beyond_limits(config))
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        place, reason = str(error.full_key or ""), str(error).splitlines()[0]
+        raise InvalidConfiguration([*violations, Violation(place, f"refers to something else: {reason}")]) from error
+    unset = list(_unset(plain))
+    violations = [*unset, *violations, *_foreign_targets(plain), *_type_terms(plain)]
+    incomplete = {violation.place.partition(".")[0] for violation in unset}
+    complete_rules = [rule for rule, groups in RULES.items() if incomplete.isdisjoint(groups)]
+    violations += [violation for rule in complete_rules for violation in rule(plain)]
+    if violations:
         raise InvalidConfiguration(violations)
     return plain
 
 
-def _unset(config: DictConfig) -> Iterator[Violation]:
-    for place in sorted(OmegaConf.missing_keys(config)):
-        yield Violation(place, "must be set, there is no default", "???", f"add {place}=... to the command line")
+def _unset(node: Mapping[str, Any], place: str = "") -> Iterator[Violation]:
+    for key, value in node.items():
+        if value == MISSING:
+            yield Violation(f"{place}{key}", "must be set, there is no default", None, f"add {place}{key}=...")
+        elif isinstance(value, Mapping):
+            yield from _unset(value, f"{place}{key}.")
 
 
 def _beyond_limits(node: Any, place: str = "") -> Iterator[Violation]:
@@ -68,17 +73,6 @@ def _beyond_limits(node: Any, place: str = "") -> Iterator[Violation]:
 
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _resolved(config: DictConfig, violations: list[Violation]) -> dict[str, Any] | None:
-    """Plain containers, or None (with the reason among the violations) when a reference leads nowhere."""
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    except OmegaConfBaseException as error:
-        place = str(error.full_key or "")
-        violations.append(Violation(place, "refers to a value that cannot be read", str(error).splitlines()[0]))
-        return None
-    return plain if isinstance(plain, dict) else None
 
 
 def _foreign_targets(plain: Mapping[str, Any]) -> Iterator[Violation]:

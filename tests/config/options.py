@@ -1,0 +1,56 @@
+"""Every option file of conf/, and the settings that make each of them complete on this machine."""
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from omegaconf import DictConfig
+
+from museg.config.command_line import composed_jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+OPTIONS = sorted(str(file.relative_to(CONF).with_suffix("")) for file in CONF.glob("*/**/*.yaml"))
+"""`reward/sequential`, `hydra/launcher/slurm`, ..."""
+
+
+def compose(*overrides: str) -> DictConfig:
+    """One configuration as `python train.py <overrides>` composes it."""
+    (config,) = composed_jobs(overrides, CONF, is_multirun=False)
+    return config
+
+
+@cache
+def jobs_of(option: str, *overrides: str) -> tuple[DictConfig, ...]:
+    """What choosing `option` runs: one configuration, or all members of a recorded sweep. Not to be changed."""
+    group, _, name = option.rpartition("/")
+    return tuple(composed_jobs([f"{group}={name}", *completing(option), *overrides], CONF, is_multirun=False))
+
+
+def completing(option: str) -> list[str]:
+    """Overrides for what an option leaves open: the user's own files."""
+    files = annotation_files()
+    paths = {
+        "dataset/museg": {"stage_1": files / "stage_1.jsonl", "stage_2": files / "stage_2.jsonl", "video_root": files},
+        "dataset/jsonl": {"train_file": files / "stage_1.jsonl", "video_root": files},
+    }
+    paths["experiment/museg_3b"] = paths["experiment/museg_7b"] = paths["dataset/museg"]
+    given = [f"dataset.{key}={path}" for key, path in paths.get(option, {}).items()]
+    return [*given, "dataset.held_out_share=0.5"] if given else []
+
+
+@cache
+def annotation_files() -> Path:
+    """A folder with two annotation files of the released schema and a file for each of their videos."""
+    folder = Path(mkdtemp(prefix="museg-annotations-"))
+    for stage in ("stage_1", "stage_2"):
+        rows = [
+            {"idx": i, "problem": "When does 'it' occur?", "solution": [[1.0, 2.5]], "video": f"{stage}_{i}.mp4"}
+            | {"task": "tvg", "duration": 9.0, "data_type": "video", "dataset": "mine"}
+            for i in range(4)
+        ]
+        (folder / f"{stage}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+        for row in rows:
+            (folder / row["video"]).touch()
+    return folder

@@ -1,0 +1,74 @@
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from museg.config.command_line import checked_arguments, composed_jobs, named_by_what_is_swept, opened, resumed_folder
+from tests.config.options import CONF
+
+
+def test_resuming_a_folder_makes_it_the_run_folder(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: tiny")
+    assert resumed_folder(["seed=1", f"resume={tmp_path}"]) == [f"hydra.run.dir='{tmp_path}'"]
+    assert resumed_folder(["resume=auto"]) == resumed_folder(["resume=null"]) == resumed_folder([]) == []
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no run in this folder"):
+        resumed_folder([f"resume={tmp_path}"])
+    (tmp_path / "config.yaml").write_text("name: tiny")
+    with pytest.raises(ValueError, match="already says where"):
+        resumed_folder([f"resume={tmp_path}", "hydra.run.dir=elsewhere"])
+
+
+def test_open_mappings_take_new_entries():
+    assert opened("reward.weights.local=0.5") == "++reward.weights.local=0.5"
+    assert opened("phase.phases.plain.rewards.local=false") == "++phase.phases.plain.rewards.local=false"
+    assert opened("phase.steps=3") == "phase.steps=3"
+    (config,) = composed_jobs([opened("reward.weights.local=0.5")], CONF, is_multirun=False)
+    assert config.reward.weights == {"local": 0.5}
+
+
+def test_members_are_named_by_what_is_swept():
+    overrides = ["name=x", "reward=sequential,maximum", "+seed=range(3)", "phase.steps=3"]
+    assert named_by_what_is_swept(overrides) == ["hydra.job.config.override_dirname.exclude_keys=[name,phase.steps]"]
+
+
+def test_a_sweep_is_composed_member_by_member():
+    jobs = composed_jobs(["reward=sequential,maximum", "phase.steps=20,40", "seed=5"], CONF, is_multirun=True)
+    found = [(job.reward.terms.local._target_.rpartition(".")[2][:3], job.phase.steps, job.seed) for job in jobs]
+    assert found == [("Seq", 20, 5), ("Seq", 40, 5), ("Max", 20, 5), ("Max", 40, 5)]
+
+
+def test_a_recorded_sweep_needs_no_flag():
+    jobs = list(composed_jobs(["experiment=phase_length"], CONF, is_multirun=False))
+    assert [job.phase.steps for job in jobs] == [0, 200, 400, 600, 900] and jobs[0].name == "phase_length"
+
+
+def test_several_values_without_multirun_are_refused():
+    with pytest.raises(ConfigCompositionException, match="--multirun"):
+        list(composed_jobs(["reward=sequential,maximum"], CONF, is_multirun=False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "reward=sequential,maximun"], "Did you mean maximum?"),
+        (["-m", "phase.steps=20,40,5000"], "phase.total_steps=900"),
+        (["phase.."], "phase.."),
+        (["resume=/absent"], "no run in this folder"),
+        (["-m", "seed=0,1", "hydra/launcher=slurm"], "pip install -e '.[slurm]'"),
+    ],
+)
+def test_refuses_with_a_message_and_a_status(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr("museg.config.command_line.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        checked_arguments(arguments, CONF)
+    assert caught.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_help_and_configuration_pass_without_checks(capsys):
+    assert checked_arguments(["--cfg", "job", "rollout.num_generations=1"], CONF)[:2] == ["--cfg", "job"]
+    with pytest.raises(SystemExit) as caught:
+        checked_arguments(["--help"], CONF)
+    assert caught.value.code == 0
+    assert "sequential" in capsys.readouterr().out

@@ -1,0 +1,103 @@
+import pytest
+
+from museg.config.validation import InvalidConfiguration, checked_settings
+from tests.config.options import compose, jobs_of
+
+
+def places(*overrides):
+    """Where the rules complain."""
+    with pytest.raises(InvalidConfiguration) as caught:
+        checked_settings(compose(*overrides))
+    return [violation.place for violation in caught.value.violations]
+
+
+def test_settings_are_plain_and_complete():
+    settings = checked_settings(compose("phase.steps=30", "phase.total_steps=60", "seed=3"))
+    assert settings["phase"]["phases"]["timestamp"]["num_steps"] == 30
+    assert settings["model"]["seed"] == 3
+    assert type(settings) is dict and type(settings["optimizer"]["betas"]) is list
+
+
+def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
+    with pytest.raises(InvalidConfiguration) as caught:
+        checked_settings(
+            compose("optimizer.lr=-1", "phase.steps=901", "prompt.evaluation=timestmap", "rollout.num_generations=1")
+        )
+    message = str(caught.value)
+    assert "4 settings to change" in message
+    assert "optimizer.lr: must be a finite number > 0; found -1.0" in message
+    assert "phase.total_steps=900 (phase.steps=901)" in message
+    assert "prompt.evaluation: must name a wording" in message and "choose one of ['plain', 'timestamp']" in message
+    assert "rollout.num_generations: must be 2 or more" in message and "method=sft" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        (["phase.phases.plain.prompt=absent"], "phase.phases.plain.prompt"),
+        (["++phase.phases.plain.rewards.absent=false"], "phase.phases.plain.rewards.absent"),
+        (
+            [f"++phase.phases.plain.rewards.{term}=false" for term in ("format", "coverage", "local")],
+            "phase.phases.plain.rewards",
+        ),
+        (["++reward.weights.absent=1"], "reward"),
+        (["+reward.terms.extra.penalty=1"], "reward.terms.extra"),
+        (["phase.phases.timestamp.num_steps=null"], "phase"),
+        (["video.budget.min_frames=100"], "video.budget"),
+        (["dataset.max_target_segments=0"], "dataset"),
+        (["rollout.max_context_tokens=30"], "rollout.max_context_tokens"),
+        (["video=museg", "rollout.max_context_tokens=3600"], "rollout.max_context_tokens"),
+        (["trainer.devices=15"], "prompts_per_step"),
+        (["trainer.devices=several"], "trainer.devices"),
+        (["trainer.precision=bf16-true"], "trainer.precision"),
+        (["model=qwen2_5_vl_3b", "model.dtype=bfloat16"], "model.dtype"),
+        (["optimizer.betas=[0.9]"], "optimizer.betas"),
+        (["optimizer.shape=stepwise"], "optimizer.shape"),
+        (["cold_start.target_mean_iou=60"], "cold_start.target_mean_iou"),
+        (["~trainer"], "trainer"),
+        (["method._target_=os.system"], "method._target_"),
+        (["name=${absent}"], "name"),
+    ],
+)
+def test_each_rule(overrides, place):
+    assert places(*overrides) == [place]
+
+
+def test_one_completion_per_prompt_is_enough_for_supervision():
+    checked_settings(compose("method=sft", "rollout.num_generations=1"))
+
+
+def test_files_that_are_not_there():
+    with pytest.raises(InvalidConfiguration) as caught:
+        checked_settings(compose("dataset=jsonl", "dataset.train_file=/absent.jsonl", "dataset.video_root=/absent"))
+    assert [violation.place for violation in caught.value.violations] == ["dataset.train_file", "dataset.video_root"]
+
+
+def test_what_is_not_set_hides_no_other_violation():
+    assert places("dataset=museg", "rollout.num_generations=1") == [
+        "dataset.stage_1",
+        "dataset.stage_2",
+        "dataset.video_root",
+        "rollout.num_generations",
+    ]
+
+
+def test_validation_needs_examples():
+    (config,) = jobs_of("dataset/museg", "dataset.held_out_share=0")
+    with pytest.raises(InvalidConfiguration, match=r"dataset\.held_out_share"):
+        checked_settings(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "package"),
+    [
+        (["logger=wandb"], "wandb"),
+        (["logger=tensorboard"], "tensorboard"),
+        (["trainer=zero2"], "deepspeed"),
+        (["model=qwen2_5_vl_3b", "model.attention=flash_attention_2"], "flash"),
+    ],
+)
+def test_a_package_that_is_not_installed(overrides, package, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidConfiguration, match=f"needs the package {package}.*pip install"):
+        checked_settings(compose(*overrides))

@@ -1,0 +1,14 @@
+"""What holds for every test: one thread per process, no network, property tests that repeat exactly."""
+
+import os
+
+from hypothesis import settings
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is first imported; more threads only wait for each other
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
