@@ -54,7 +54,9 @@ def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         print(explain(error), file=sys.stderr)
         sys.exit(1)
-    return [*arguments, *extra]
+    # Hydra's parser wants all overrides in one place, so ours go behind the last one.
+    end = len(arguments) - arguments[::-1].index(parsed.overrides[-1]) if extra else 0
+    return [*arguments[:end], *extra, *arguments[end:]]
 
 
 def opened(argument: str) -> str:

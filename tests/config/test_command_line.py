@@ -67,7 +67,11 @@ def test_refuses_with_a_message_and_a_status(arguments, message, capsys, monkeyp
 
 
 def test_help_and_configuration_pass_without_checks(capsys):
-    assert checked_arguments(["--cfg", "job", "rollout.num_generations=1"], CONF)[:2] == ["--cfg", "job"]
+    shared = "hydra.job.config.override_dirname.exclude_keys=[seed]"
+    assert checked_arguments(["--cfg", "job", "seed=1"], CONF) == ["--cfg", "job", "seed=1", shared]
+    assert checked_arguments(["seed=1", "--cfg", "job"], CONF) == ["seed=1", shared, "--cfg", "job"]
+    assert checked_arguments(["rollout.num_generations=1", "--cfg", "job"], CONF)  # not valid, but may be looked at
+    assert checked_arguments([], CONF) == []
     with pytest.raises(SystemExit) as caught:
         checked_arguments(["--help"], CONF)
     assert caught.value.code == 0
