@@ -15,6 +15,7 @@ from museg.policy.forward import drop_left_padding, embed_prompts, run_decoder
 from museg.policy.key_value_cache import repeat_rows, rollout_cache, take_rows
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
+from museg.policy.sampling import inverse_cdf, nucleus, uniforms_of
 
 # Finished rows leave the batch once this share of it has finished: leaving costs a copy of the cache.
 DROP_SHARE = 0.2
@@ -81,7 +82,7 @@ def sample_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSetting
     """
     if len(seeds) != len(batch.examples):
         raise ValueError(f"{len(seeds)} seeds for {len(batch.examples)} prompts: give one seed for each prompt")
-    draws = [_uniforms(seed, settings.max_new_tokens, settings.num_generations) for seed in seeds]
+    draws = [uniforms_of(seed, settings.max_new_tokens, settings.num_generations) for seed in seeds]
     uniforms = torch.cat(draws, dim=1).to(policy.device)  # [max_new, N]
 
     def choose(logits: Tensor, step: int, rows: Tensor) -> Tensor:
@@ -100,22 +101,6 @@ def greedy_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSetting
     return _generate(policy, batch, settings.with_num_generations(1), choose)
 
 
-def nucleus(probs: Tensor, top_p: float) -> Tensor:
-    """Zero the probabilities [R, V] outside the smallest set of likeliest tokens that reaches `top_p`; no rescaling."""
-    if top_p >= 1:
-        return probs
-    ordered, index = probs.sort(dim=-1, descending=True, stable=True)
-    outside = ordered.cumsum(dim=-1) - ordered >= top_p
-    return probs.masked_fill(outside.scatter(-1, index, outside), 0.0)
-
-
-def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """Return an index [R] into weights [R, V] for uniform numbers [R] in [0, 1); a weight of 0 is never chosen."""
-    cumulative = probs.cumsum(dim=-1, dtype=torch.float64)
-    heights = uniforms[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, heights, right=True).squeeze(-1)
-
-
 def completion_mask(completion_ids: Tensor, stop_ids: Sequence[int]) -> Tensor:
     """Return the bool mask [N, C] of everything up to and including a row's first stop token; all True without one."""
     is_stop = torch.isin(completion_ids, torch.tensor(list(stop_ids), device=completion_ids.device))
@@ -132,12 +117,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
-
-
-def _uniforms(seed: int, max_new_tokens: int, num_generations: int) -> Tensor:
-    """Return float64 numbers [max_new, G] that are multiples of 2^-24: times a sum, each stays below it."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(max_new_tokens, num_generations, generator=generator).double()
 
 
 def _generate(policy: Policy, batch: PromptBatch, settings: RolloutSettings, choose: Chooser) -> Rollouts:

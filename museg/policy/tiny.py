@@ -1,6 +1,7 @@
 """A Qwen2.5-VL of about half a million parameters, from random weights, that learns the synthetic task on a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -39,38 +40,49 @@ def build_tiny(
         ValueError: when the heads don't divide the width or the rotary sections don't fill a head.
     """
     _check_widths(hidden_size, num_heads, mrope_section)
+    decoder = {
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": num_heads,
+        "initializer_range": initializer_range,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": float(rope_theta),
+            "mrope_section": list(mrope_section),
+        },
+    }
+    tower = {
+        "depth": vision_depth,
+        "hidden_size": vision_hidden_size,
+        "intermediate_size": vision_intermediate_size,
+        "num_heads": vision_num_heads,
+        "out_hidden_size": hidden_size,
+        "initializer_range": initializer_range,
+    }
     tokenizer = tiny_tokenizer()
-    vocabulary = tokenizer.get_vocab()
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": hidden_size,
-            "intermediate_size": intermediate_size,
-            "num_hidden_layers": num_layers,
-            "num_attention_heads": num_heads,
-            "num_key_value_heads": num_heads,
-            "max_position_embeddings": 4096,
-            "initializer_range": initializer_range,
-            "rms_norm_eps": 1e-6,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": float(rope_theta),
-                "mrope_section": list(mrope_section),
-            },
-            "bos_token_id": None,
-            "eos_token_id": vocabulary["<|im_end|>"],
-            "pad_token_id": vocabulary["<|endoftext|>"],
-        },
-        vision_config={
-            "depth": vision_depth,
-            "hidden_size": vision_hidden_size,
-            "intermediate_size": vision_intermediate_size,
-            "num_heads": vision_num_heads,
-            "out_hidden_size": hidden_size,
-            "fullatt_block_indexes": list(range(vision_depth)),
-            "tokens_per_second": TOKENS_PER_SECOND,
-            "initializer_range": initializer_range,
-        },
+    config = _config(decoder, tower, tokenizer.get_vocab())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    return as_policy(model, tokenizer)
+
+
+def _config(decoder: dict[str, Any], tower: dict[str, Any], vocabulary: Mapping[str, int]) -> Qwen2_5_VLConfig:
+    """Complete the sizes by what every tiny model has: the tokenizer's ids, full attention in the tower, tied head."""
+    decoder |= {
+        "vocab_size": len(vocabulary),
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-6,
+        "bos_token_id": None,
+        "eos_token_id": vocabulary["<|im_end|>"],
+        "pad_token_id": vocabulary["<|endoftext|>"],
+    }
+    tower |= {"fullatt_block_indexes": list(range(tower["depth"])), "tokens_per_second": TOKENS_PER_SECOND}
+    return Qwen2_5_VLConfig(
+        text_config=decoder,
+        vision_config=tower,
         image_token_id=vocabulary["<|image_pad|>"],
         video_token_id=vocabulary["<|video_pad|>"],
         vision_start_token_id=vocabulary["<|vision_start|>"],
@@ -78,10 +90,6 @@ def build_tiny(
         tie_word_embeddings=True,
         dtype="float32",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-    return as_policy(model, tokenizer)
 
 
 def _check_widths(hidden_size: int, num_heads: int, mrope_section: Sequence[int]) -> None:

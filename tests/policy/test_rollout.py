@@ -8,8 +8,6 @@ from museg.policy.rollout import (
     RolloutSettings,
     completion_mask,
     greedy_rollouts,
-    inverse_cdf,
-    nucleus,
     sample_rollouts,
 )
 from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
@@ -132,21 +130,6 @@ def test_first_tokens_follow_the_distribution(policy):
         expected = rollouts.log_probs[row, 0].exp().item()
         # four standard errors of a share out of 4000
         assert counts[index].item() / 4000 == pytest.approx(expected, abs=4 * (expected / 4000) ** 0.5)
-
-
-def test_nucleus_by_hand():
-    probs = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
-    # ordered 0.5, 0.25, 0.15, 0.1: 0.5 + 0.25 = 0.75 reaches 0.7; the first alone doesn't
-    assert nucleus(probs, 0.7).tolist() == torch.tensor([[0.0, 0.5, 0.0, 0.25]]).tolist()
-    assert nucleus(probs, 0.4).count_nonzero() == 1
-    assert nucleus(probs, 1e-9).count_nonzero() == 1  # the likeliest always stays
-    assert nucleus(probs, 1.0) is probs
-
-
-def test_inverse_cdf_by_hand():
-    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0]]).expand(5, -1)  # borders at 0, 1/4 and 1
-    uniforms = torch.tensor([0.0, 0.2499, 0.25, 0.5, 1 - 2**-24], dtype=torch.float64)
-    assert inverse_cdf(weights, uniforms).tolist() == [1, 1, 3, 3, 3]
 
 
 def test_completion_mask_by_hand():
