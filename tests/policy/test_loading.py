@@ -71,6 +71,17 @@ def test_dtype_and_frozen_parts(folder):
     assert trained and all(name.startswith("model.visual.merger.") for name in trained)
 
 
+def test_bfloat16_weights_answer_and_learn(folder):
+    loaded = load_pretrained(path=str(folder), dtype="bfloat16")
+    batch = drawn_batch(loaded, 2)
+    rollouts = greedy_rollouts(loaded, batch, RolloutSettings(max_new_tokens=6))
+    log_probs = completion_log_probs(loaded, batch, rollouts.completion_ids, rollouts.completion_mask, 1)
+    log_probs.sum().backward()
+    assert rollouts.log_probs.dtype == log_probs.dtype == torch.float32
+    torch.testing.assert_close(rollouts.log_probs, log_probs.detach(), rtol=0.05, atol=0.2)
+    assert all(parameter.grad.isfinite().all() for parameter in loaded.model.parameters())
+
+
 def test_gradient_checkpointing_changes_memory_not_numbers(policy, folder):
     loaded = load_pretrained(path=str(folder), gradient_checkpointing=True)
     loaded.model.train()
