@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from museg.report.run_folder import COLD_START, RunRecord
+from museg.report.metrics_table import COLD_START
+from museg.report.run_folder import RunRecord
 from museg.report.tolerant import clip, listed, mapping, number, text_of
 
 PHASE_FALLBACK = "training"

@@ -11,9 +11,10 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from museg.metrics.keys import describe
-from museg.report.curves import SMOOTHING_SHARE, draw_cold_start, draw_curves
+from museg.report.curves import draw_cold_start, draw_curves
 from museg.report.drawing import drawing_style
 from museg.report.facts import cold_start_sentence, headlines, key_facts, outcome, stage_title, unfinished_because
+from museg.report.panels import SMOOTHING_SHARE
 from museg.report.run_folder import Completion, RunRecord, read_run
 from museg.report.tables import stage_tables
 from museg.report.timelines import SELECTION_RULE, choose_timelines, draw_timelines

@@ -3,7 +3,6 @@
 Every file may be missing. Files are read once, line by line; of long completion logs only an even selection is kept.
 """
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from museg.report.metrics_table import Metrics, read_metrics
 from museg.report.tolerant import (
     Defects,
     listed,
     mapping,
     number,
-    read_csv,
     read_json,
     read_jsonl,
     read_yaml,
@@ -26,37 +25,11 @@ from museg.report.tolerant import (
 )
 from museg.temporal.segments import Segment
 
-COLD_START = "cold_start"
-"""Kind of the rows that the supervised steps before step 0 leave in the run log, and usual name of that stage."""
 MAX_PROMPTS_PER_STEP = 3
 MAX_COMPLETION_STEPS = 200
 MAX_SEGMENTS = 200
 """Segments kept of one answer: more cannot be drawn, and a hostile answer may hold a million."""
 MAX_QUARANTINE_ROWS = 5_000
-INDEX_COLUMNS = ("step", "phase", "kind", "cold_start_step")
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The run log by column. All arrays have one entry per row; NaN = not measured."""
-
-    step: np.ndarray
-    cold_start_step: np.ndarray
-    phase: tuple[str, ...]
-    kind: tuple[str, ...]
-    columns: Mapping[str, np.ndarray]
-
-    def series(self, key: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and values (both float64, sorted by step) of one key in the rows of one kind.
-
-        Steps are finished training steps, or supervised steps for the kind `cold_start`.
-        """
-        steps = self.cold_start_step if kind == COLD_START else self.step
-        values = self.columns.get(key, np.full(len(steps), np.nan))
-        wanted = np.array([row_kind == kind for row_kind in self.kind], dtype=bool)
-        chosen = np.flatnonzero(wanted & ~np.isnan(values) & ~np.isnan(steps))
-        order = np.argsort(steps[chosen], kind="stable")
-        return steps[chosen][order], values[chosen][order]
 
 
 @dataclass(frozen=True)
@@ -131,47 +104,13 @@ def read_run(run_dir: Path) -> RunRecord:
         run_dir=run_dir,
         config=read_yaml(run_dir / "config.yaml", defects),
         summary=read_json(run_dir / "summary.json", defects),
-        metrics=_metrics(run_dir / "metrics.csv", defects),
+        metrics=read_metrics(run_dir / "metrics.csv", defects),
         predictions={visible(file.stem): _predictions(file, defects) for file in stages},
         completions=completions,
         num_completions=num_completions,
         quarantine=_quarantine(run_dir / "quarantine.jsonl", defects),
         defects=defects,
     )
-
-
-def _metrics(path: Path, defects: Defects) -> Metrics:
-    steps, cold_start_steps, columns = array("d"), array("d"), {}
-    phases, kinds = [], []
-    for row in read_csv(path, defects):
-        steps.append(_cell(row.get("step", ""), path.name, defects))
-        cold_start_steps.append(_cell(row.get("cold_start_step", ""), path.name, defects))
-        phases.append(visible(row.get("phase", "")))
-        kinds.append(row.get("kind", ""))
-        for key, cell in row.items():
-            if key not in INDEX_COLUMNS:
-                columns.setdefault(visible(key), array("d")).append(_cell(cell, path.name, defects))
-    return Metrics(
-        step=np.array(steps, dtype=np.float64),
-        cold_start_step=np.array(cold_start_steps, dtype=np.float64),
-        phase=tuple(phases),
-        kind=tuple(kinds),
-        columns={key: np.array(values, dtype=np.float64) for key, values in columns.items()},
-    )
-
-
-def _cell(cell: str, file: str, defects: Defects) -> float:
-    if not cell.strip():
-        return np.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        defects.add(file, "cell that is no number")
-        return np.nan
-    if number(value) is None:
-        defects.add(file, "non-finite number")
-        return np.nan
-    return value
 
 
 def _predictions(path: Path, defects: Defects) -> dict[str, dict[str, Prediction]]:
