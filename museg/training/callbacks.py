@@ -118,7 +118,7 @@ class Stopped(Exception):
 class StopRequest:
     """Remembers SIGTERM or Ctrl-C until the running step is finished; a second Ctrl-C stops at once.
 
-    Lightning puts its own handlers in place when a fit begins, so ours are set from a hook inside the fit.
+    Lightning puts its own handlers in place when a fit begins, so ours are set by the first hook after that.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -154,5 +154,5 @@ class StopListener(Callback):
     def __init__(self, stop: StopRequest) -> None:
         self.stop = stop
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.listen()

@@ -1,0 +1,154 @@
+"""A run killed anywhere and resumed ends exactly like one that was never killed."""
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.walks import tiny_runs
+
+OVERRIDES = ("phase.steps=4", "phase.total_steps=8", "checkpoint.every_steps=2", "validation.every_steps=3")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def straight(outputs) -> Path:
+    """The run that nothing happens to."""
+    run_dir = outputs / "straight"
+    assert tiny_runs.exit_code_of(tiny_runs.train, tiny_runs.settings(outputs, *OVERRIDES), run_dir) == 0
+    return run_dir
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_until_step(run_settings: dict, run_dir: Path, step: int) -> None:
+    """Train, and die after `step` steps are finished and logged, before anything is saved."""
+    from museg.training.callbacks import Checkpointer
+
+    saved = Checkpointer.on_train_batch_end
+
+    def die_or_save(self, trainer, module, *args):
+        if module.steps_done == step:
+            die()
+        saved(self, trainer, module, *args)
+
+    Checkpointer.on_train_batch_end = die_or_save
+    tiny_runs.train(run_settings, run_dir)
+
+
+def train_until_checkpoint(run_settings: dict, run_dir: Path, step: int) -> None:
+    """Train, and die when the file of this step's checkpoint is half written."""
+    from museg.training import checkpoints
+
+    def die_half_way(folder: Path) -> None:
+        if folder.name == f".writing_{step:06d}":
+            state = folder / checkpoints.STATE_FILE
+            state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+            die()
+
+    checkpoints.force_to_disk = die_half_way
+    tiny_runs.train(run_settings, run_dir)
+
+
+def train_until_boundary(run_settings: dict, run_dir: Path, step: int) -> None:
+    """Train, and die between two fits: the first is saved, the second has not begun."""
+    from museg.training.run import Run
+
+    begun = Run.run_fit
+
+    def die_or_begin(self, fit, *args):
+        if fit.start_step == step:
+            die()
+        begun(self, fit, *args)
+
+    Run.run_fit = die_or_begin
+    tiny_runs.train(run_settings, run_dir)
+
+
+def train_until_signal(run_settings: dict, run_dir: Path, step: int) -> None:
+    """Train, and be asked to stop in the middle of a step."""
+    from museg.training.callbacks import Stopped
+    from museg.training.museg_module import MusegModule
+
+    updated = MusegModule.update
+
+    def signal_and_update(self, at_step, *args):
+        if at_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return updated(self, at_step, *args)
+
+    MusegModule.update = signal_and_update
+    try:
+        tiny_runs.train(run_settings, run_dir)
+    except Stopped as stopped:
+        os._exit(stopped.exit_code)
+
+
+def without_timings(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open() as file:
+        return [{key: cell for key, cell in row.items() if not key.startswith("time/")} for row in csv.DictReader(file)]
+
+
+def assert_same_run(resumed: Path, straight: Path) -> None:
+    ours, theirs = (load_file(folder / "exported" / "model.safetensors") for folder in (resumed, straight))
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours), "final weights differ"
+    assert without_timings(resumed) == without_timings(straight)
+    assert (resumed / "completions.jsonl").read_text() == (straight / "completions.jsonl").read_text()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (resumed, straight)]
+    assert summaries[0]["held_out"] == summaries[1]["held_out"]
+
+
+@pytest.mark.parametrize(
+    ("kill", "step"),
+    [
+        (train_until_step, 1),  # before the first checkpoint
+        (train_until_step, 3),
+        (train_until_step, 4),  # last step of the first phase, not saved
+        (train_until_boundary, 4),
+        (train_until_step, 5),  # first step of the second phase
+        (train_until_checkpoint, 6),
+        (train_until_step, 7),
+    ],
+)
+def test_a_killed_run_resumes_exactly(kill, step, straight, outputs, tmp_path):
+    run_dir = tmp_path / "killed"
+    fresh = tiny_runs.settings(outputs, *OVERRIDES)
+    assert tiny_runs.exit_code_of(kill, fresh, run_dir, step) == -signal.SIGKILL
+    assert not (run_dir / "summary.json").exists()
+    resumed = tiny_runs.settings(outputs, *OVERRIDES, "resume=auto")
+    assert tiny_runs.exit_code_of(tiny_runs.train, resumed, run_dir) == 0
+    assert_same_run(run_dir, straight)
+
+
+def test_sigterm_leaves_a_resumable_run(straight, outputs, tmp_path):
+    run_dir = tmp_path / "asked"
+    fresh = tiny_runs.settings(outputs, *OVERRIDES)
+    assert tiny_runs.exit_code_of(train_until_signal, fresh, run_dir, 2) == 128 + signal.SIGTERM
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_000002", "step_000003"]
+    resumed = tiny_runs.settings(outputs, *OVERRIDES, f"resume={run_dir}")
+    assert tiny_runs.exit_code_of(tiny_runs.train, resumed, run_dir) == 0
+    assert_same_run(run_dir, straight)
+
+
+def test_a_finished_run_is_left_as_it_is(straight, outputs):
+    before = without_timings(straight)
+    again = tiny_runs.settings(outputs, *OVERRIDES, "resume=auto")
+    assert tiny_runs.exit_code_of(tiny_runs.train, again, straight) == 0
+    assert without_timings(straight) == before
+
+
+def test_other_settings_are_refused_with_the_difference(straight, outputs):
+    changed = tiny_runs.settings(outputs, *OVERRIDES, "resume=auto", "optimizer.lr=1e-3")
+    with pytest.raises(ValueError, match=r"optimizer\.lr: .* there, 0\.001 now"):
+        tiny_runs.train(changed, straight)
