@@ -101,7 +101,7 @@ def headlines(run: RunRecord) -> list[Headline]:
         "sampled mIoU": ("sampled", "mean_iou"),
         "greedy mIoU": ("greedy", "mean_iou"),
         "greedy F1@0.5": ("greedy", "f1@0.5"),
-        "timestamps cited (greedy)": ("greedy", "timestamps_cited_share"),
+        "timestamps cited": ("greedy", "timestamps_cited_share"),
     }
     for label, (mode, score) in wanted.items():
         values = [number(mapping(mapping(scores[name]).get(mode)).get(score)) for name in names]
@@ -110,20 +110,26 @@ def headlines(run: RunRecord) -> list[Headline]:
     return found
 
 
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference with its sign; one that rounds to nothing counts as +0."""
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+
+
 def outcome(run: RunRecord) -> str:
     """The run's result in one sentence; every number in it comes from summary.json."""
     found = [headline for headline in headlines(run) if headline.label in ("sampled mIoU", "greedy mIoU")]
     if not found:
         return "No held-out result yet: summary.json has no held-out scores to compare."
     steps = [number(mapping(phase).get("end_step")) for phase in listed((run.summary or {}).get("phases"))]
-    over = f" over {int(steps[-1])} training steps" if steps and steps[-1] else ""
-    parts = [
-        f"{headline.label} {headline.after:.2f}"
-        if headline.before is None
-        else f"{headline.label} {headline.before:.2f} → {headline.after:.2f} ({headline.after - headline.before:+.2f})"
-        for headline in found
-    ]
-    return f"On held-out clips: {', '.join(parts)}{over}."
+    over = f" over {int(steps[-1])} steps" if steps and steps[-1] else ""
+    return f"On held-out clips: {', '.join(map(_clause, found))}{over}."
+
+
+def _clause(headline: Headline) -> str:
+    if headline.before is None:
+        return f"{headline.label} {headline.after:.3f}"
+    change = signed(headline.after - headline.before)
+    return f"{headline.label} {headline.before:.3f} → {headline.after:.3f} ({change})"
 
 
 def key_facts(run: RunRecord) -> list[Fact]:

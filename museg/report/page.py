@@ -13,7 +13,15 @@ from markupsafe import Markup
 from museg.metrics.keys import describe
 from museg.report.curves import draw_cold_start, draw_curves
 from museg.report.drawing import drawing_style
-from museg.report.facts import cold_start_sentence, headlines, key_facts, outcome, stage_title, unfinished_because
+from museg.report.facts import (
+    cold_start_sentence,
+    headlines,
+    key_facts,
+    outcome,
+    signed,
+    stage_title,
+    unfinished_because,
+)
 from museg.report.panels import SMOOTHING_SHARE
 from museg.report.run_folder import Completion, RunRecord, read_run
 from museg.report.tables import stage_tables
@@ -104,7 +112,7 @@ def write_report(run_dir: Path) -> ReportFiles:
 def _template() -> Template:
     folder = files("museg.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"clip": clip, "stage": stage_title, "segments": segments_text}
+    environment.filters |= {"clip": clip, "stage": stage_title, "signed": signed, "segments": segments_text}
     environment.globals |= {
         "style": Markup((folder / "report.css").read_text(encoding="utf-8")),
         "short_chars": SHORT_TEXT_CHARS,

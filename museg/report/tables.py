@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from museg.metrics.keys import HELD_OUT_SCORES, MODES, describe, held_out_key
-from museg.report.facts import stage_title
+from museg.report.facts import signed, stage_title
 from museg.report.run_folder import RunRecord
 from museg.report.tolerant import clip, mapping, number
 
@@ -137,7 +137,7 @@ def _cells(values: Sequence[float | None], best: set[int]) -> list[Cell]:
             cells.append(Cell("–", "", False))
             continue
         has_change = row > 0 and values[0] is not None
-        change = f"{value - values[0]:+.{decimals}f}".replace("-", "−") if has_change else ""
+        change = signed(value - values[0], decimals) if has_change else ""
         cells.append(Cell(f"{value:.{decimals}f}", change, row in best))
     return cells
 

@@ -1,6 +1,6 @@
 import json
 
-from museg.report.facts import duration, key_facts, outcome, phase_spans, stages, unfinished_because
+from museg.report.facts import duration, key_facts, outcome, phase_spans, signed, stages, unfinished_because
 from museg.report.run_folder import read_run
 
 
@@ -19,13 +19,13 @@ def test_the_outcome_names_both_modes_and_the_steps(tmp_path):
     }
     write_summary(tmp_path, held_out=scores, phases=[{"name": "plain", "start_step": 0, "end_step": 900}])
     assert outcome(read_run(tmp_path)) == (
-        "On held-out clips: sampled mIoU 0.52 → 0.69 (+0.17), greedy mIoU 0.66 → 0.64 (-0.02) over 900 training steps."
+        "On held-out clips: sampled mIoU 0.524 → 0.690 (+0.166), greedy mIoU 0.660 → 0.640 (−0.020) over 900 steps."
     )
 
 
 def test_one_stage_has_nothing_to_compare(tmp_path):
     write_summary(tmp_path, held_out=held_out(start=0.3))
-    assert outcome(read_run(tmp_path)) == "On held-out clips: greedy mIoU 0.30."
+    assert outcome(read_run(tmp_path)) == "On held-out clips: greedy mIoU 0.300."
 
 
 def test_no_summary_means_no_outcome_even_with_a_log(copy_of_run):
@@ -84,6 +84,10 @@ def test_a_summary_of_wrong_types_is_survived(tmp_path):
     assert stages(run) == []
     assert outcome(run).startswith("No held-out result yet")
     assert [fact.label for fact in key_facts(run)] == ["Seed"]
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus():
+    assert [signed(value) for value in (0.1236, -0.1236, -0.0004, 0.0)] == ["+0.124", "−0.124", "+0.000", "+0.000"]
 
 
 def test_durations():

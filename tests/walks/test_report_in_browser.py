@@ -39,6 +39,8 @@ PROBE = """
 const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top + scrollY, r.width, r.height]; };
 const found = { owned: window.owned ?? null, scripts: document.scripts.length, images: document.images.length,
   styles: document.querySelectorAll("style").length, overflow: document.documentElement.scrollWidth - innerWidth,
+  tight: [...document.querySelectorAll("header *, .scroll, .picture")].filter(e => e.scrollWidth > e.clientWidth + 1
+    && e.clientWidth > 0).map(e => `${e.className}: ${e.innerText.slice(0, 60)}`),
   height: document.documentElement.scrollHeight, pictures: {} };
 for (const e of document.querySelectorAll("main .picture")) {
   if (e.closest("details")) continue;
@@ -166,6 +168,7 @@ def test_colours_come_from_the_style_sheet(opened):
 
 def test_a_laptop_needs_no_sideways_scrolling(opened):
     assert opened.found["overflow"] <= 0
+    assert opened.found["tight"] == []  # no tile, table or picture is too narrow for what stands in it
 
 
 def test_curves_are_seen_on_the_screen(opened):
