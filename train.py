@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from museg.config.command_line import checked_arguments
@@ -16,11 +17,17 @@ CONF = Path(__file__).resolve().parent / "conf"
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def run(config: DictConfig) -> None:
     """One run, in the folder that Hydra made for it."""
-    settings = checked_settings(config)
+    settings, job = checked_settings(config), HydraConfig.get()
     # Loads torch, transformers and lightning, so only now, with nothing left to complain about.
-    from museg.config.launch import launch
+    from museg.config.launch import RunFailed, launch, resumed_settings
 
-    launch(settings, Path(HydraConfig.get().runtime.output_dir))
+    try:
+        launch(resumed_settings(settings, list(job.overrides.task)), Path(job.runtime.output_dir))
+    except RunFailed as failed:
+        print(failed, file=sys.stderr)
+        if job.mode == RunMode.MULTIRUN:  # the other members of the sweep still run
+            raise
+        sys.exit(failed.exit_code)
 
 
 if __name__ == "__main__":

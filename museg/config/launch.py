@@ -1,26 +1,44 @@
 """From checked settings to a finished run folder: train, draw the report, say where it is."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from museg.config.job import build_job
 from museg.report.page import write_report
+from museg.targets import read_run_config
 from museg.training.callbacks import Stopped
+from museg.training.checkpoints import CONFIG_FILE
 from museg.training.phased_module import NonFiniteStep
 from museg.training.run import ColdStartFailed, train
 
 
+class RunFailed(Exception):
+    """A run ended early for a reason its user can act on; the message says which. `exit_code` is for the shell."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
-    """Train in `run_dir` and write its report. What a user can mend ends with a message and a non-zero exit status."""
+    """Train in `run_dir` and write its report, of an unfinished run too. Raises `RunFailed`."""
     try:
         train(build_job(settings), run_dir, settings["resume"])
     except Stopped as stopped:
-        print(f"stopped by {stopped}; continue with: python train.py resume={run_dir} (and the same overrides)")
-        sys.exit(stopped.exit_code)
+        write_report(run_dir)
+        raise RunFailed(
+            f"stopped by {stopped}; continue with: python train.py resume={run_dir}", stopped.exit_code
+        ) from None
     except (ValueError, NonFiniteStep, ColdStartFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        raise RunFailed(f"error: {error}", 1) from error
     report = write_report(run_dir)
     print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
+
+
+def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:
+    """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for."""
+    resume = settings["resume"]
+    if resume in (None, "auto") or len(overrides) > 1:
+        return settings
+    return read_run_config(Path(resume) / CONFIG_FILE) | {"resume": resume}

@@ -146,11 +146,18 @@ def installed(settings: Settings) -> Iterator[Violation]:
 
 
 def held_out(settings: Settings) -> Iterator[Violation]:
-    """There is something to validate on."""
+    """A cold start stops by a held-out score, so it needs something held out."""
     dataset = settings["dataset"]
-    if "held_out_share" in dataset and not dataset["held_out_share"] and dataset["held_out_file"] is None:
+    if (
+        settings["cold_start"]["enabled"]
+        and "held_out_share" in dataset
+        and not dataset["held_out_share"]
+        and dataset["held_out_file"] is None
+    ):
         remedy = "set dataset.held_out_share=0.05, or dataset.held_out_file=..."
-        yield Violation("dataset.held_out_share", "must be above 0 when there is no held_out_file", 0, remedy)
+        yield Violation(
+            "dataset.held_out_share", "must be above 0 when a cold start runs without a held_out_file", 0, remedy
+        )
 
 
 def files(settings: Settings) -> Iterator[Violation]:
@@ -182,7 +189,7 @@ RULES: dict[Callable[[Settings], Iterator[Violation]], tuple[str, ...]] = {
     master_weights: ("trainer", "model"),
     installed: ("logger", "trainer", "model"),
     synthetic_clips: ("dataset",),
-    held_out: ("dataset",),
+    held_out: ("dataset", "cold_start"),
     files: ("dataset",),
     betas: ("optimizer",),
 }

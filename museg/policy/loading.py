@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.vision_attention import use_batched_windows
@@ -157,10 +159,23 @@ def export(policy: Policy, folder: Path) -> None:
     folder = Path(folder)
     ids, generation = policy.ids, policy.model.generation_config
     generation.pad_token_id, generation.eos_token_id = ids.pad_id, list(ids.stop_ids)
-    policy.model.save_pretrained(folder)
+    with _without_progress_bars():
+        policy.model.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
     preprocessor = json.dumps(preprocessor_facts(policy.model.config.vision_config), indent=2)
     (folder / "preprocessor_config.json").write_text(preprocessor + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keep the library's own bars off the terminal while a run shows its progress."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def preprocessor_facts(vision_config: Any) -> dict[str, Any]:

@@ -49,7 +49,13 @@ class HeldOutEvaluator(Callback):
     """Evaluates at the start, every `validation.every_steps` steps and where a phase ends, whose answers it keeps."""
 
     def __init__(self, held_out: HeldOutSet, run_log: RunLog, job: TrainingJob, run_dir: Path, start_name: str) -> None:
-        self.held_out, self.run_log, self.job, self.run_dir, self.start_name = held_out, run_log, job, run_dir, start_name
+        self.held_out, self.run_log, self.job, self.run_dir, self.start_name = (
+            held_out,
+            run_log,
+            job,
+            run_dir,
+            start_name,
+        )
         self.stage_ends = {end: name for name, end in job.schedule.ends().items()}
         self.latest: Evaluation | None = None
 
@@ -64,6 +70,8 @@ class HeldOutEvaluator(Callback):
 
     def evaluate(self, trainer: pl.Trainer, module: PhasedModule, phase: str, stage: str | None) -> None:
         """One `validation` row, and `predictions/<stage>.jsonl` where a stage of the run ends."""
+        if not self.held_out.clips:  # the released recipe trains on every row
+            return
         modes = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",)
         self.latest = evaluate_held_out(trainer, module, self.held_out, modes)
         metrics = self.latest.metrics()

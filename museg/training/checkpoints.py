@@ -80,7 +80,9 @@ def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None
     """
     holds_run = (run_dir / CONFIG_FILE).exists()
     if holds_run and resume is None:
-        raise ValueError(f"{run_dir} already holds a run: continue it with resume=auto, or choose another hydra.run.dir")
+        raise ValueError(
+            f"{run_dir} already holds a run: continue it with resume=auto, or choose another hydra.run.dir"
+        )
     if resume not in (None, "auto") and not holds_run:
         raise ValueError(f"resume={resume}: there is no {CONFIG_FILE} in {run_dir}, so it is no run folder")
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from museg.dialogue.responses import ParsedResponse, read_strict
 from museg.metrics.grounding_scores import set_iou
 from museg.metrics.keys import reward_key
 from museg.objectives.advantages import group_advantages
-from museg.objectives.grpo import grpo_loss
+from museg.objectives.grpo import averaging_weight, grpo_loss
 from museg.phases.batches import derive_seed
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
@@ -80,9 +80,10 @@ class MusegModule(PhasedModule):
         return group_advantages(groups, scale=self.job.objective.scale_rewards).flatten()
 
     def update(self, step: int, prompts: PromptBatch, rollouts: Rollouts, advantages: Tensor) -> dict[str, float]:
-        """One optimizer step over micro-batches of whole groups, each weighted by its share of the sequences."""
+        """One optimizer step over micro-batches of whole groups, each weighted by its share of the step."""
         objective, num_generations = self.job.objective, self.job.rollout.num_generations
         example_ids = [example.example_id for example in prompts.examples]
+        whole = float(averaging_weight(rollouts.completion_mask, objective.averaging))
         totals = {"loss/total": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0, "train/log_prob_gap": 0.0}
         for part in self.micro_batches(len(example_ids)):
             rows = slice(part.start * num_generations, part.stop * num_generations)
@@ -93,7 +94,7 @@ class MusegModule(PhasedModule):
             log_probs = completion_log_probs(self.policy, *inputs)
             result = grpo_loss(
                 log_probs,
-                log_probs.detach(),  # one update per rollout: the sampling policy is the current one
+                None,  # one update per rollout: the sampling policy is the current one
                 reference_log_probs,
                 advantages[rows],
                 mask,
@@ -101,7 +102,7 @@ class MusegModule(PhasedModule):
                 clip_range=(objective.clip_low, objective.clip_high),
                 averaging=objective.averaging,
             )
-            share = len(part) / len(example_ids)
+            share = float(result.weight) / whole
             totals["loss/total"] += self.backward_checked(result.loss * share, step, example_ids)
             totals["loss/kl"] += float(result.kl) * share
             totals["loss/clip_fraction"] += float(result.clip_fraction) * share

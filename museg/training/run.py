@@ -251,5 +251,5 @@ def close_logger(logger: Logger) -> None:
 def quiet_lightning() -> None:
     """Silence what Lightning says of choices that are ours and meant."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*`training_step` returned.*", ".*GPU available but not used.*"):
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*"):
         warnings.filterwarnings("ignore", message)

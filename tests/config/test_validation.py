@@ -82,10 +82,12 @@ def test_what_is_not_set_hides_no_other_violation():
     ]
 
 
-def test_validation_needs_examples():
+def test_a_cold_start_needs_held_out_examples():
     (config,) = jobs_of("dataset/museg", "dataset.held_out_share=0")
     with pytest.raises(InvalidConfiguration, match=r"dataset\.held_out_share"):
         checked_settings(config)
+    (config,) = jobs_of("dataset/museg", "dataset.held_out_share=0", "cold_start=none")
+    checked_settings(config)  # the released recipe trains on every row
 
 
 @pytest.mark.parametrize(
