@@ -1,4 +1,4 @@
-"""Seven recorded files, read as in training and as in evaluation, by both decoders: the same frames, sizes and values."""
+"""Seven recorded files as in training and in evaluation, by both decoders: the same frames, sizes and values."""
 
 import json
 from functools import cache
