@@ -1,7 +1,9 @@
 """What holds for every test: one thread per process, no network, property tests that repeat exactly."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault(
@@ -12,3 +14,9 @@ os.environ.setdefault("WANDB_MODE", "offline")
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory) -> Path:
+    """Where small runs keep clips and cold starts, so that each is made once for all of them."""
+    return tmp_path_factory.mktemp("outputs")

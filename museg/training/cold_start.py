@@ -6,6 +6,7 @@ by held-out score, not by count.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -84,21 +85,20 @@ class ColdStartModule(SftModule):
         super().__init__(policy, job)
         self.held_out, self.stop, self.on_step = held_out, stop, on_step
         self.curve: list[dict[str, float]] = []
+        self.loss = math.nan
 
     def configure_optimizers(self) -> list:
         """Two optimizers, both stepped every step."""
         return muon_and_adamw(self.model, self.job.cold_start)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
-        """Learn one batch of demonstrations; evaluate and perhaps stop."""
+        """Learn one batch of demonstrations; evaluate now and then and after the last one, and perhaps stop."""
         settings = self.job.cold_start
         step = batch.global_step + settings.max_steps  # counted from 0; in the run they lie before step 0
-        wordings = sorted(self.job.wordings)  # all of them in turn, so that every phase of a sweep can start from here
-        loss = self.learn(batch, wordings[step % len(wordings)], settings.cites_times_share)
-        self.clip(step, [clip.example.example_id for clip in batch.clips])
-        self.step_both(step)
-        record = {"step": step + 1, "loss": loss}
-        if (step + 1) % settings.evaluate_every_steps == 0:
+        if batch.clips:  # none: every clip of the step is unreadable, and the quarantine says so
+            self.loss = self.learn_step(step, batch)
+        record = {"step": step + 1, "loss": self.loss}
+        if (step + 1) % settings.evaluate_every_steps == 0 or step + 1 == settings.max_steps:
             scores = evaluate_held_out(self.trainer, self, self.held_out, ("greedy",)).scores["greedy"]
             record["mean_iou"] = scores["mean_iou"]
             self.curve.append(record)
@@ -106,6 +106,14 @@ class ColdStartModule(SftModule):
         self.trainer.should_stop = self.trainer.should_stop or self.stop.requested
         self.on_step(record)
         return {"metrics": record}
+
+    def learn_step(self, step: int, batch: StepBatch) -> float:
+        """One update; the wordings take turns, so that every phase of a sweep can start from here. Returns the loss."""
+        wordings = sorted(self.job.wordings)
+        loss = self.learn(batch, wordings[step % len(wordings)], self.job.cold_start.cites_times_share)
+        self.clip(step, [clip.example.example_id for clip in batch.clips])
+        self.step_both(step)
+        return loss
 
     def step_both(self, step: int) -> None:
         """Step both optimizers at this step's share of their peak rates, which stays at its end after the schedule."""

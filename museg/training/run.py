@@ -107,6 +107,10 @@ class Run:
         examples = list(self.data.held_out)
         random.Random("held out").shuffle(examples)
         [batch] = self.clips.stream([(BEFORE_TRAINING, examples[: self.job.validation.num_examples])])
+        if batch.num_asked and not batch.clips:
+            raise ValueError(
+                f"none of the {batch.num_asked} held-out clips can be read; {self.clips.quarantine.file} says why"
+            )
         return HeldOutSet(
             batch.clips,
             self.job.wordings[self.job.evaluation_wording],

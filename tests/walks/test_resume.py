@@ -1,6 +1,5 @@
 """A run killed anywhere and resumed ends exactly like one that was never killed."""
 
-import csv
 import json
 import os
 import signal
@@ -12,11 +11,6 @@ from safetensors.torch import load_file
 from tests.walks import tiny_runs
 
 OVERRIDES = ("phase.steps=4", "phase.total_steps=8", "checkpoint.every_steps=2", "validation.every_steps=3")
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +88,11 @@ def train_until_signal(run_settings: dict, run_dir: Path, step: int) -> None:
         os._exit(stopped.exit_code)
 
 
-def without_timings(run_dir: Path) -> list[dict[str, str]]:
-    with (run_dir / "metrics.csv").open() as file:
-        return [{key: cell for key, cell in row.items() if not key.startswith("time/")} for row in csv.DictReader(file)]
-
-
 def assert_same_run(resumed: Path, straight: Path) -> None:
     ours, theirs = (load_file(folder / "exported" / "model.safetensors") for folder in (resumed, straight))
     assert ours.keys() == theirs.keys()
     assert all(ours[name].equal(theirs[name]) for name in ours), "final weights differ"
-    assert without_timings(resumed) == without_timings(straight)
+    assert tiny_runs.without_timings(resumed) == tiny_runs.without_timings(straight)
     assert (resumed / "completions.jsonl").read_text() == (straight / "completions.jsonl").read_text()
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (resumed, straight)]
     assert summaries[0]["held_out"] == summaries[1]["held_out"]
@@ -142,10 +131,10 @@ def test_sigterm_leaves_a_resumable_run(straight, outputs, tmp_path):
 
 
 def test_a_finished_run_is_left_as_it_is(straight, outputs):
-    before = without_timings(straight)
+    before = tiny_runs.without_timings(straight)
     again = tiny_runs.settings(outputs, *OVERRIDES, "resume=auto")
     assert tiny_runs.exit_code_of(tiny_runs.train, again, straight) == 0
-    assert without_timings(straight) == before
+    assert tiny_runs.without_timings(straight) == before
 
 
 def test_other_settings_are_refused_with_the_difference(straight, outputs):
