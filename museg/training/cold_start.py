@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,20 @@ from museg.training.job import TrainingJob
 from museg.training.optimizers import muon_and_adamw
 from museg.training.sft_module import SftModule
 
-DECIDES = ("seed", "model", "dataset", "video", "prompt", "cold_start")
-"""The parts of the configuration that the result of a cold start depends on."""
+DECIDES = (
+    "seed",
+    "model",
+    "dataset",
+    "video.budget",  # not how many workers decode
+    "prompt",
+    "cold_start",
+    "rollout.max_new_tokens",  # how long a held-out answer may be
+    "rollout.max_context_tokens",
+    "validation.num_examples",  # which clips are held out
+    "optimizer.max_grad_norm",
+    "trainer.precision",
+)
+"""The settings that the result of a cold start depends on."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class ColdStartRecord:
 
 def cache_folder(job: TrainingJob) -> Path:
     """Where the result of this configuration and seed is kept."""
-    parts = {key: job.config.get(key) for key in DECIDES} | {"precision": job.trainer.precision}
+    parts = {key: reduce(lambda node, name: node[name], key.split("."), job.config) for key in DECIDES}
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return Path(job.cold_start.cache_dir) / key
 

@@ -236,6 +236,7 @@ class Run:
             max_epochs=1,
             callbacks=list(callbacks),
             logger=loggers or False,
+            log_every_n_steps=1,
             default_root_dir=self.run_dir,
             enable_checkpointing=False,
             enable_progress_bar=False,
