@@ -1,0 +1,95 @@
+"""The supervised start: when it stops, what it says when it fails, and that its result is kept and found again."""
+
+import json
+
+import pytest
+
+from museg.config.job import build_job
+from museg.training.cold_start import ColdStartModule, ColdStartRecord, cache_folder, load_cached, save_cached
+from museg.training.run import ColdStartFailed
+from tests.walks import tiny_runs
+
+SHORT = ("cold_start.max_steps=6", "cold_start.evaluate_every_steps=4", "cold_start.batch_size=8")
+STEPS = ("phase.steps=1", "phase.total_steps=2")
+
+
+def settings(outputs, cache_dir, *overrides):
+    """A short run with the clips of the other tests and a cold start of its own."""
+    return tiny_runs.settings(outputs, *SHORT, *STEPS, f"cold_start.cache_dir={cache_dir}", *overrides)
+
+
+def record_of(run_dir) -> dict:
+    return json.loads((run_dir / "cold_start.json").read_text())
+
+
+def test_the_second_run_takes_the_first_ones_result(outputs, tmp_path, monkeypatch):
+    tiny_runs.train(settings(outputs, tmp_path / "kept"), tmp_path / "first")
+    monkeypatch.delattr(ColdStartModule, "training_step")  # a cold start could not run any more
+    other = settings(outputs, tmp_path / "kept", "reward=maximum", "video.num_workers=1", "name=other")
+    tiny_runs.train(other, tmp_path / "second")
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    reference = "reference/timestamp/reference.safetensors"
+    assert (tmp_path / "first" / reference).read_bytes() == (tmp_path / "second" / reference).read_bytes()
+    assert record_of(tmp_path / "first") == record_of(tmp_path / "second")
+    curves = [tiny_runs.rows(tmp_path / run, "cold_start") for run in ("first", "second")]
+    assert [row["cold_start_step"] for row in curves[0]] == ["4"]
+    assert [row["loss/total"] for row in curves[0]] == [row["loss/total"] for row in curves[1]]
+
+
+def test_it_stops_at_the_first_look_that_reaches_the_target(outputs, tmp_path):
+    tiny_runs.train(settings(outputs, tmp_path / "kept", "cold_start.evaluate_every_steps=2"), tmp_path / "run")
+    record = record_of(tmp_path / "run")
+    assert (record["steps"], record["reached_target"], len(record["curve"])) == (2, True, 1)
+    assert record["stopped_because"].endswith("reached 0.0")
+
+
+def test_failing_says_why_and_what_to_do_and_is_remembered(outputs, tmp_path, monkeypatch):
+    out_of_reach = settings(outputs, tmp_path / "kept", "cold_start.target_mean_iou=0.99")
+    told = r"gave up after 6 supervised steps: held-out mean IoU 0\.\d+ had not reached 0\.99.*cold_start\.max_steps"
+    with pytest.raises(ColdStartFailed, match=told):
+        tiny_runs.train(out_of_reach, tmp_path / "first")
+    assert not (tmp_path / "first" / "summary.json").exists()
+    # Looked at every four steps, and once more when the six were used up.
+    assert [row["cold_start_step"] for row in tiny_runs.rows(tmp_path / "first")] == ["4", "6"]
+    monkeypatch.delattr(ColdStartModule, "training_step")
+    with pytest.raises(ColdStartFailed, match=told):
+        tiny_runs.train(out_of_reach, tmp_path / "second")
+
+
+@pytest.mark.parametrize("override", ["reward=maximum", "phase.steps=2", "video.num_workers=1", "prompts_per_step=2"])
+def test_what_does_not_matter_shares_the_result(override, outputs, tmp_path):
+    one, other = (build_job(settings(outputs, tmp_path, *changed)) for changed in ((), (override,)))
+    assert cache_folder(one) == cache_folder(other)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "model.num_layers=2",
+        "dataset.num_train_clips=65",
+        "video.budget.max_frames=12",
+        "prompt.wordings.plain.before_video=say {query}",
+        "cold_start.lr=1e-3",
+        "rollout.max_new_tokens=39",
+        "optimizer.max_grad_norm=0.5",
+        "trainer.precision=bf16-mixed",
+    ],
+)
+def test_what_matters_has_a_result_of_its_own(override, outputs, tmp_path):
+    key, _, value = override.partition("=")
+    one, other = (build_job(settings(outputs, tmp_path, *changed)) for changed in ((), (f"{key}='{value}'",)))
+    assert cache_folder(one) != cache_folder(other)
+
+
+def test_a_result_comes_back_exactly_and_the_first_one_stays(outputs, tmp_path):
+    job = build_job(settings(outputs, tmp_path))
+    record = ColdStartRecord(4, "because", True, [{"step": 4, "loss": 0.1, "mean_iou": 0.2}])
+    trained, fresh = job.make_policy(), job.make_policy()
+    trained.model.lm_head.weight.data += 1
+    assert load_cached(job, fresh) is None
+    save_cached(job, trained, record)
+    save_cached(job, fresh, ColdStartRecord(8, "later", True, []))  # another member of a sweep was slower
+    assert load_cached(job, fresh) == record
+    assert all(weight.equal(trained.model.state_dict()[name]) for name, weight in fresh.model.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir()] == [cache_folder(job).name]

@@ -1,0 +1,145 @@
+"""One reinforcement step on real tiny weights: what it changes, what it reports, and when it refuses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from museg.dialogue.responses import ParsedResponse
+from museg.metrics.keys import columns
+from museg.policy.reference import Reference
+from museg.rewards.base import Reward
+from museg.rewards.mix import RewardMix
+from museg.temporal.segments import Segment
+from museg.training.museg_module import MusegModule
+from museg.training.phased_module import NonFiniteStep
+from tests.training.small_fits import copied_weights, fit, small_job, step_batch
+
+EXAMPLE_IDS = "drawn:0, drawn:1, drawn:2"
+
+
+@dataclass(frozen=True)
+class LengthReward(Reward):
+    """Characters written, in tens: random weights earn different amounts of it."""
+
+    def __call__(self, response: ParsedResponse, targets: Sequence[Segment]) -> float:
+        return len(response.text) / 10
+
+
+def length_job(outputs, *overrides):
+    mix = RewardMix({"length": LengthReward(), "timestamp": LengthReward()}, {"timestamp": 2.0})
+    return replace(small_job(outputs, *overrides), reward=mix)
+
+
+def museg_module(job) -> MusegModule:
+    policy = job.make_policy()
+    return MusegModule(policy, job, Reference(policy))
+
+
+@pytest.fixture
+def module(outputs) -> MusegModule:
+    return museg_module(length_job(outputs, "optimizer.warmup_steps=0"))
+
+
+def test_a_first_step_is_on_policy(module):
+    [step] = fit(module, [step_batch(0)])
+    metrics = step["metrics"]
+    assert metrics["loss/kl"] == pytest.approx(0, abs=1e-6)  # the reference is still the policy
+    assert metrics["loss/clip_fraction"] == 0
+    assert metrics["train/log_prob_gap"] < 1e-4
+    # Advantages add up to 0 in each group, the ratio is 1 and the KL 0: the mean over sequences is 0.
+    assert metrics["loss/total"] == pytest.approx(0, abs=1e-5)
+    assert metrics["loss/grad_norm"] > 0
+    assert metrics["data/num_prompts"] == 3
+    assert module.steps_done == 1
+
+
+def test_the_reference_stays_and_the_policy_leaves_it(module):
+    before = copied_weights(module)
+    steps = fit(module, [step_batch(0), step_batch(1)])
+    assert all(torch.equal(weight, before[name]) for name, weight in module.reference.policy.model.state_dict().items())
+    assert steps[1]["metrics"]["loss/kl"] > 0
+
+
+def test_what_is_rewarded_becomes_more_frequent(outputs):
+    steps, rates = ("phase.steps=30", "phase.total_steps=30"), ("optimizer.lr=2e-3", "optimizer.warmup_steps=0")
+    job = length_job(outputs, *steps, *rates, "rollout.num_generations=8")
+    rewards = [step["metrics"]["reward/total"] for step in fit(museg_module(job), map(step_batch, range(30)))]
+    assert sum(rewards[-5:]) > 1.3 * sum(rewards[:5]), rewards
+
+
+def test_terms_follow_the_phase_and_every_metric_has_a_column(module):
+    steps = [step["metrics"] for step in fit(module, [step_batch(step) for step in range(4)])]
+    known = columns(module.job.reward.term_names)
+    for number, metrics in enumerate(steps):
+        assert metrics.keys() <= set(known)
+        assert ("reward/timestamp" in metrics) == (number < 2)  # the plain phase switches this name off
+        weight = 3 if number < 2 else 1
+        assert metrics["reward/total"] == pytest.approx(weight * metrics["reward/length"])
+
+
+def test_sampled_texts_are_recorded_where_asked(outputs):
+    job = length_job(outputs, "validation.completions_every_steps=2")
+    steps = fit(museg_module(job), [step_batch(step) for step in range(3)])
+    assert [len(step["completions"]) for step in steps] == [12, 0, 12]  # 3 prompts x 4 generations
+    for record in steps[0]["completions"]:
+        assert record["step"] == 1 and record["phase"] == "timestamp"
+        assert record["terms"]["length"] == len(record["text"]) / 10
+        assert record["reward"] == pytest.approx(3 * record["terms"]["length"])
+    assert {record["example_id"] for record in steps[0]["completions"]} == set(EXAMPLE_IDS.split(", "))
+
+
+def test_a_step_without_any_clip_is_counted_and_learns_nothing(module):
+    before = copied_weights(module)
+    [step] = fit(module, [step_batch(0, num_prompts=0, num_asked=3)])
+    assert step == {"metrics": {"data/num_prompts": 0.0}, "completions": []}
+    assert module.steps_done == 1
+    assert all(torch.equal(weight, before[name]) for name, weight in copied_weights(module).items())
+
+
+def test_a_rollout_does_not_depend_on_the_step_losing_a_clip(outputs):
+    """Its randomness comes from the clip's place in the step as asked for, not from its place among those left."""
+    texts = []
+    for missing in (None, 0):
+        batch = step_batch(0)
+        batch = replace(batch, clips=[clip for clip in batch.clips if clip.position != missing])
+        [step] = fit(museg_module(length_job(outputs)), [batch])
+        texts.append({(r["example_id"], r["text"]) for r in step["completions"] if r["example_id"] != "drawn:0"})
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_examples(module, value):
+    with torch.no_grad():
+        module.model.lm_head.weight[5, 3] = value
+    before = copied_weights(module)
+    with pytest.raises(NonFiniteStep, match=f"the loss is not finite at step 1, examples {EXAMPLE_IDS}"):
+        fit(module, [step_batch(1)])
+    after = copied_weights(module)
+    assert all(torch.equal(after[name].nan_to_num(7.0), before[name].nan_to_num(7.0)) for name in before)
+    assert module.steps_done == 0
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_used(module):
+    module.model.model.language_model.norm.weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = copied_weights(module)
+    with pytest.raises(NonFiniteStep, match=f"the gradient is not finite at step 0, examples {EXAMPLE_IDS}"):
+        fit(module, [step_batch(0)])
+    assert all(torch.equal(weight, before[name]) for name, weight in copied_weights(module).items())
+
+
+def test_the_released_learning_rate_moves_float32_masters_under_bfloat16(outputs):
+    overrides = ("optimizer.lr=1.5e-6", "optimizer.warmup_steps=0", "trainer.precision=bf16-mixed")
+    module = museg_module(length_job(outputs, *overrides))
+    before = copied_weights(module)
+    [step] = fit(module, [step_batch(0)], precision="bf16-mixed")
+    assert step["metrics"]["train/learning_rate"] == 1.5e-6
+    assert step["metrics"]["loss/grad_norm"] > 0
+    after = copied_weights(module)
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    for name in (name for name in before if name.endswith("mlp.down_proj.weight")):
+        # Adam's first step is the learning rate for every weight; most weights would lose it in bfloat16.
+        assert ((after[name] - before[name]).abs().max() - 1.5e-6).abs() < 0.1e-6
+        assert (after[name] != before[name]).float().mean() > 0.9
+        assert (after[name].bfloat16() != before[name].bfloat16()).float().mean() < 0.1
