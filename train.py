@@ -1,5 +1,6 @@
 """Train one run, or a sweep of runs: compose -> validate -> build -> train. `python train.py --help` tells how."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from museg.config.command_line import checked_arguments
 from museg.config.validation import checked_settings
 
 CONF = Path(__file__).resolve().parent / "conf"
+# Read when torch is loaded: waiting threads sleep, or on a busy machine they take the core from the one that works.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

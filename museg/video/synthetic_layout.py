@@ -31,8 +31,8 @@ class SyntheticSettings:
     sample_rate_fps: int = 1
     """Frames per second of the files."""
     side_px: int = 28
-    min_object_px: int = 10
-    max_object_px: int = 14
+    min_object_px: int = 18
+    max_object_px: int = 24
     num_colours: int = 4
     num_shapes: int = 2
     num_motions: int = 1
