@@ -6,10 +6,11 @@ import pytest
 
 from museg.dialogue.responses import read_strict
 from museg.metrics.keys import columns
+from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
+from museg.policy.tiny import build_tiny
 from museg.temporal.segments import Segment
 from museg.training.held_out import Evaluation, HeldOutSet, _read
-from tests.policy.conftest import policy  # noqa: F401  (a tiny policy with random weights)
 from tests.policy.drawn_clips import WORDING, drawn_clip
 
 NUM_CLIPS = 5
@@ -23,7 +24,12 @@ def held_out_set(batch_size: int = 2, **changed) -> HeldOutSet:
 
 
 @pytest.fixture(scope="module")
-def evaluation(policy) -> Evaluation:  # noqa: F811
+def policy() -> Policy:
+    return build_tiny(seed=0)
+
+
+@pytest.fixture(scope="module")
+def evaluation(policy) -> Evaluation:
     return held_out_set().evaluate(policy, MODES)
 
 
@@ -51,7 +57,7 @@ def test_every_score_has_its_column(evaluation):
 
 
 @pytest.mark.parametrize("batch_size", [1, NUM_CLIPS])
-def test_answers_do_not_depend_on_the_batch(batch_size, evaluation, policy):  # noqa: F811
+def test_answers_do_not_depend_on_the_batch(batch_size, evaluation, policy):
     other = held_out_set(batch_size).evaluate(policy, MODES)
     texts = [
         {(r["example_id"], r["mode"]): r["text"] for r in predictions}
@@ -60,14 +66,14 @@ def test_answers_do_not_depend_on_the_batch(batch_size, evaluation, policy):  # 
     assert texts[0] == texts[1]
 
 
-def test_samples_follow_the_seed_and_greedy_answers_do_not(evaluation, policy):  # noqa: F811
+def test_samples_follow_the_seed_and_greedy_answers_do_not(evaluation, policy):
     other = held_out_set(seed=1).evaluate(policy, MODES)
     for mode in MODES:
         texts = [[r["text"] for r in e.predictions if r["mode"] == mode] for e in (evaluation, other)]
         assert (texts[0] == texts[1]) == (mode == "greedy")
 
 
-def test_the_first_clips_alone_get_the_same_answers(evaluation, policy):  # noqa: F811
+def test_the_first_clips_alone_get_the_same_answers(evaluation, policy):
     few = held_out_set().first(2).evaluate(policy, ("greedy",))
     greedy = [record for record in evaluation.predictions if record["mode"] == "greedy"]
     assert few.predictions == greedy[:2]
