@@ -11,7 +11,7 @@ ANNOTATIONS = SHARED / "data" / "museg"
 
 
 def unavailable(reason: str) -> None:
-    """Skip the calling test for a missing part, or fail it where MUSEG_REQUIRE_ALL=1 promises that all parts are there."""
+    """Skip the calling test for a missing part, or fail it where MUSEG_REQUIRE_ALL=1 promises all of them."""
     if os.environ.get("MUSEG_REQUIRE_ALL") == "1":
         pytest.fail(f"{reason} (MUSEG_REQUIRE_ALL=1 turns this skip into a failure)", pytrace=False)
     pytest.skip(reason)
