@@ -31,8 +31,8 @@ def build_tiny(
     """Build the model with random weights that depend on `seed` alone, and its tokenizer.
 
     Args:
-        rope_theta: base of the rotary frequencies. A small one suits prompts of a few dozen tokens, but leaves hardly any
-            frequency slow enough to match what a query names with what a frame shows, wherever they stand.
+        rope_theta: base of the rotary frequencies. A small one suits prompts of a few dozen tokens, but leaves hardly
+            any frequency slow enough to match what a query names with what a frame shows, wherever they stand.
         mrope_section: how many frequencies turn with time, height and width; adds up to half of a head's width.
         initializer_range: standard deviation of the initial weights. 0.02, the usual value, is too small for a model of
             this width: it doesn't learn to copy the query within hundreds of steps.
