@@ -1,5 +1,6 @@
 """From a validated configuration (plain containers) to the values a training run is made of."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
@@ -8,11 +9,13 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
 from museg.policy.rollout import RolloutSettings
 from museg.targets import TARGET, build, locate
 from museg.training import job as settings
+from museg.training.progress import ProgressLine
 from museg.video.budget import FrameBudget
 
 
@@ -25,7 +28,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         prompts_per_step=config["prompts_per_step"],
         module_class=locate(config["method"][TARGET]),
         make_policy=partial(build, config["model"]),
-        make_data=partial(build, config["dataset"]),
+        make_data=partial(_build_data, config["dataset"]),
         make_loggers=partial(_build_loggers, config["logger"]),
         reward=build(config["reward"]),
         schedule=build_schedule(**config["phase"]),
@@ -53,6 +56,24 @@ def _pick(kind: type, node: Mapping[str, Any]) -> Any:
 
 def _strategy(strategy: Any) -> Any:
     return build(strategy) if isinstance(strategy, Mapping) else strategy
+
+
+def _build_data(node: Mapping[str, Any]) -> GroundingData:
+    """Build the data; where they are made and not only read, show how far that is."""
+    if "progress" not in inspect.signature(locate(node[TARGET])).parameters:
+        return build(node)
+    line: ProgressLine | None = None
+
+    def show(num_done: int, num_all: int) -> None:
+        nonlocal line
+        line = line or ProgressLine("making clips", num_all)
+        line.show(num_done, "", now=num_done in (0, num_all))
+
+    try:
+        return build(node, progress=show)
+    finally:
+        if line is not None:
+            line.close()
 
 
 def _build_loggers(nodes: Mapping[str, Mapping[str, Any]], run_dir: Path) -> list[Logger]:
