@@ -38,6 +38,7 @@ class TrainerConfig:
     num_nodes: int = number(minimum=1)
     strategy: Any = MISSING
     precision: str = choice("32-true", "bf16-mixed", "bf16-true")
+    num_threads: int | None = number(minimum=1)
     micro_batch_prompts: int = number(minimum=1)
 
 

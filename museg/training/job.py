@@ -43,13 +43,18 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """Hardware and precision handed to Lightning, and the prompts (whole groups) per backward pass."""
+    """Hardware and precision handed to Lightning, and the prompts (whole groups) per backward pass.
+
+    `num_threads` is torch's on the processor, None for its own choice. A sum split over another number of threads is
+    rounded otherwise, so only a fixed number gives the same run on another machine.
+    """
 
     accelerator: str
     devices: int | str
     num_nodes: int
     strategy: Any
     precision: str
+    num_threads: int | None
     micro_batch_prompts: int
 
 

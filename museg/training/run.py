@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.loggers import Logger
 
 from museg.data.clips import ClipLoader
@@ -68,6 +69,8 @@ class Run:
     def train(self) -> dict[str, Any]:
         """Train to the end of the schedule, from the newest complete checkpoint where there is one."""
         total, watch, timings_s = Stopwatch(), Stopwatch(), {}
+        if self.job.trainer.num_threads is not None:
+            torch.set_num_threads(self.job.trainer.num_threads)
         self.data = self.job.make_data()
         self.policy = self.job.make_policy()
         loggers = self.job.make_loggers(self.run_dir)
