@@ -79,14 +79,14 @@ def unfinished_because(run: RunRecord) -> str | None:
     planned = int(spans[-1].end_step) if spans else 0
     if 0 < steps_done(run) < planned:
         return f"the run log holds {steps_done(run)} of {planned} steps"
-    scored = mapping(run.summary.get("held_out"))
+    scored = run.held_out
     missing = [stage_title(span.name) for span in spans if scored and span.name not in scored]
     return f"held-out scores are missing for {', '.join(missing)}" if missing else None
 
 
 def stages(run: RunRecord) -> list[str]:
     """Names of the stages with held-out results, in the order of the run."""
-    in_summary = list(mapping((run.summary or {}).get("held_out")))
+    in_summary = list(run.held_out)
     in_order = [*in_summary, COLD_START, *(span.name for span in phase_spans(run)), *run.predictions]
     known = {*in_summary, *run.predictions}
     return [name for name in dict.fromkeys(in_order) if name in known]
@@ -94,7 +94,7 @@ def stages(run: RunRecord) -> list[str]:
 
 def headlines(run: RunRecord) -> list[Headline]:
     """Held-out numbers of the first and last stage; from summary.json alone."""
-    scores = mapping((run.summary or {}).get("held_out"))
+    scores = run.held_out
     names = list(scores)
     found = []
     wanted = {

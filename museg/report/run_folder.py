@@ -88,6 +88,15 @@ class RunRecord:
     quarantine: tuple[QuarantinedClip, ...]
     defects: Defects
 
+    @property
+    def held_out(self) -> dict[str, dict[str, Any]]:
+        """Stage -> mode -> scores, from the summary, where a stage's greedy scores hold those of `sampled` answers."""
+        scored = mapping((self.summary or {}).get("held_out"))
+        return {
+            stage: {"greedy": mapping(scores), "sampled": mapping(mapping(scores).get("sampled"))}
+            for stage, scores in scored.items()
+        }
+
 
 def read_run(run_dir: Path) -> RunRecord:
     """Read a run folder; missing files give empty parts, damaged ones are counted in `defects`.

@@ -63,7 +63,7 @@ class StageTable:
 
 def stage_tables(run: RunRecord) -> tuple[list[StageTable], str]:
     """A table for each decoding mode with scores, and the file the numbers come from."""
-    from_summary = mapping((run.summary or {}).get("held_out"))
+    from_summary = run.held_out
     source = "summary.json" if from_summary else "the last validation of each stage in metrics.csv"
     tables = []
     for mode in MODES:

@@ -46,15 +46,16 @@ def write_summary(
     return summary
 
 
-def _scores(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Mode -> score name -> value, from one validation row."""
-    scores: dict[str, dict[str, float]] = {}
-    for mode in MODES:
-        cells = {name: row.get(held_out_key(mode, name)) for name in HELD_OUT_SCORES}
-        values = {name: float(cell) for name, cell in cells.items() if cell}
-        if values:
-            scores[mode] = {name: value for name, value in values.items() if math.isfinite(value)}
-    return scores
+def _scores(row: Mapping[str, str]) -> dict[str, Any]:
+    """The greedy scores of one validation row by name, and those of sampled answers together under `sampled`."""
+    greedy, sampled = (_finite(row, mode) for mode in MODES)
+    return greedy | ({"sampled": sampled} if sampled else {})
+
+
+def _finite(row: Mapping[str, str], mode: str) -> dict[str, float]:
+    cells = {name: row.get(held_out_key(mode, name)) for name in HELD_OUT_SCORES}
+    values = {name: float(cell) for name, cell in cells.items() if cell}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _version(package: str) -> str | None:

@@ -9,19 +9,19 @@ from museg.report.tables import best_rows, stage_tables
 def test_every_key_of_the_summary_has_a_column(copy_of_run):
     run_dir = copy_of_run()
     summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    summary["held_out"]["plain"]["greedy"]["a_new_score"] = 4.5
+    summary["held_out"]["plain"]["a_new_score"] = 4.5
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     tables, source = stage_tables(read_run(run_dir))
     assert source == "summary.json"
     assert [table.mode for table in tables] == ["greedy", "sampled"]
-    assert {column.name for column in tables[0].columns} == set(summary["held_out"]["plain"]["greedy"])
+    assert {column.name for column in tables[0].columns} == set(summary["held_out"]["plain"]) - {"sampled"}
     assert [stage for stage, _ in tables[0].rows] == ["cold start", "timestamp", "plain"]
     new = [column.name for column in tables[0].columns].index("a_new_score")
     assert [cells[new].text for _, cells in tables[0].rows] == ["–", "–", "4.50"]
 
 
 def test_differences_are_to_the_first_row(tmp_path):
-    held_out = {name: {"greedy": {"mean_iou": value}} for name, value in (("start", 0.5), ("a", 0.62), ("b", 0.45))}
+    held_out = {name: {"mean_iou": value} for name, value in (("start", 0.5), ("a", 0.62), ("b", 0.45))}
     (tmp_path / "summary.json").write_text(json.dumps({"held_out": held_out}), encoding="utf-8")
     [table], _ = stage_tables(read_run(tmp_path))
     cells = [row[0] for _, row in table.rows]
