@@ -78,7 +78,8 @@ def resumed_folder(overrides: Sequence[str]) -> list[str]:
             f"resume={folder}: there is no run in this folder (no config.yaml). Give a folder below outputs/, or "
             "resume=auto with hydra.run.dir=FOLDER to continue a run there or start one."
         )
-    if any(text.startswith("hydra.run.dir=") for text in overrides):
+    given = {text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("hydra.run.dir=")}
+    if given - {folder}:
         raise ValueError(f"resume={folder} already says where the run is: leave hydra.run.dir out")
     return [f"hydra.run.dir='{folder}'"]
 

@@ -7,6 +7,7 @@ from typing import Any
 from museg.config.job import build_job
 from museg.report.page import write_report
 from museg.targets import read_run_config
+from museg.training import processes
 from museg.training.callbacks import Stopped
 from museg.training.checkpoints import CONFIG_FILE
 from museg.training.phased_module import NonFiniteStep
@@ -22,18 +23,25 @@ class RunFailed(Exception):
 
 
 def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
-    """Train in `run_dir` and write its report, of an unfinished run too. Raises `RunFailed`."""
+    """Train in `run_dir` and write its report, of an unfinished run too. Raises `RunFailed`.
+
+    Of several processes that train this run the first one reports, also that the run was stopped.
+    """
     try:
         train(build_job(settings), run_dir, settings["resume"])
     except Stopped as stopped:
+        if not processes.is_first():
+            return
         write_report(run_dir)
         raise RunFailed(
             f"stopped by {stopped}; continue with: python train.py resume={run_dir}", stopped.exit_code
         ) from None
     except (ValueError, NonFiniteStep, ColdStartFailed) as error:
-        raise RunFailed(f"error: {error}", 1) from error
-    report = write_report(run_dir)
-    print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
+        place = "" if processes.is_first() else f"process {processes.rank()}: "
+        raise RunFailed(f"{place}error: {error}", 1) from error
+    if processes.is_first():
+        report = write_report(run_dir)
+        print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
 
 
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:

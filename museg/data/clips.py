@@ -50,7 +50,8 @@ class ClipLoader:
 
     `num_workers` processes (0: in this process, where no timeout is possible), `timeout_s` seconds per clip and
     decoder, `steps_ahead` steps in flight beyond the current one, up to `cache_mib` MiB of decoded clips kept for later
-    steps. What is loaded does not depend on any of these. `read` is what a worker calls.
+    steps. What is loaded does not depend on any of these. `read` is what a worker calls. Of several processes with one
+    `quarantine_file` only one may have `writes_quarantine`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ClipLoader:
         timeout_s: float,
         steps_ahead: int,
         quarantine_file: Path,
+        writes_quarantine: bool = True,
         cache_mib: float = 0,
         read: Reader = read_video,
     ) -> None:
@@ -72,7 +74,7 @@ class ClipLoader:
             )
         self.budget, self.video_root, self.read = budget, Path(video_root), read
         self.num_workers, self.timeout_s, self.steps_ahead = num_workers, timeout_s, steps_ahead
-        self.quarantine = Quarantine.load(quarantine_file)
+        self.quarantine = Quarantine.load(quarantine_file, writes=writes_quarantine)
         self.num_decoded = 0
         self.num_by_second_decoder = 0
         self._cache = ClipCache(int(cache_mib * 2**20))

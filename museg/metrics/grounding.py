@@ -1,6 +1,7 @@
 """Grounding scores averaged over samples, across batches and processes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torchmetrics import Metric
@@ -14,13 +15,14 @@ class GroundingMetrics(Metric):
 
     `update` takes one predicted and one true list of segments, plus any further named numbers of that sample (rewards,
     whether the answer was well formed). `compute` returns name -> mean; without samples it returns an empty mapping.
+    `options` are those of every torchmetrics metric.
     Sums are kept in float64, so the mean does not depend on how samples were split into batches beyond 1e-12.
     """
 
     full_state_update = False
 
-    def __init__(self, extra_names: Sequence[str] = ()) -> None:
-        super().__init__()
+    def __init__(self, extra_names: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(**options)
         self.names = [*grounding_scores([], []), *extra_names]
         self.add_state("sums", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from museg.data.quarantine import Quarantine
+from museg.training import processes
 from museg.training.checkpoints import write_checkpoint
 from museg.training.held_out import Evaluation, HeldOutSet
 from museg.training.job import TrainingJob
@@ -32,6 +33,7 @@ class StepLogger(Callback):
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step, phase = module.steps_done, self.job.schedule.locate(batch.global_step)[0].name
+        processes.share_quarantine(self.quarantine)
         metrics = outputs["metrics"] | {
             "time/wait_s": self.wait_s,
             "time/step_s": self.wait_s + self.watch.lap_s(),
@@ -70,10 +72,11 @@ class HeldOutEvaluator(Callback):
 
     def evaluate(self, trainer: pl.Trainer, module: PhasedModule, phase: str, stage: str | None) -> None:
         """One `validation` row, and `predictions/<stage>.jsonl` where a stage of the run ends."""
-        if not self.held_out.clips:  # the released recipe trains on every row
-            return
         modes = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",)
-        self.latest = evaluate_held_out(trainer, module, self.held_out, modes)
+        evaluation = evaluate_held_out(trainer, module, self.held_out, modes)
+        if not evaluation.predictions:  # nothing is held out: the released recipe trains on every row
+            return
+        self.latest = evaluation
         metrics = self.latest.metrics()
         if trainer.is_global_zero:
             self.run_log.add(module.steps_done, phase, "validation", metrics)
@@ -109,10 +112,10 @@ class Checkpointer(Callback):
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step = module.steps_done
-        at_end = step == self.job.schedule.fit_at(batch.global_step).end_step
-        if at_end or step % self.job.checkpoint.every_steps == 0 or self.stop.requested:
+        at_end, is_asked = step == self.job.schedule.fit_at(batch.global_step).end_step, self.stop.agree()
+        if at_end or step % self.job.checkpoint.every_steps == 0 or is_asked:
             write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
-        trainer.should_stop = trainer.should_stop or self.stop.requested
+        trainer.should_stop = trainer.should_stop or is_asked
 
 
 class Stopped(Exception):
@@ -134,10 +137,11 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
 
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has arrived."""
-        return self.signal_number is not None
+    def agree(self) -> bool:
+        """Whether a signal has arrived in any process; all of them ask at the same point, and stop together."""
+        arrived = [number for number in processes.gather(self.signal_number) if number is not None]
+        self.signal_number = arrived[0] if arrived else self.signal_number
+        return bool(arrived)
 
     def listen(self) -> None:
         """Take over the signals."""
@@ -146,14 +150,15 @@ class StopRequest:
 
     def raise_if_requested(self) -> None:
         """Raise `Stopped` once the work in hand is safe on disk."""
-        if self.signal_number is not None:
+        if self.agree():
             raise Stopped(self.signal_number)
 
     def _remember(self, number: int, frame: Any) -> None:
-        if self.requested and number == signal.SIGINT:
+        if self.signal_number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal_number = number
-        print("\nFinishing this step and saving; press Ctrl-C again to stop at once.", flush=True)
+        if processes.is_first():
+            print("\nFinishing this step and saving; press Ctrl-C again to stop at once.", flush=True)
 
 
 class StopListener(Callback):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from museg.training import processes
+
 STATE_FILE = "state.ckpt"
 CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
@@ -44,21 +46,27 @@ def write_checkpoint(run_dir: Path, global_step: int, save, *, keep: int) -> Che
     """Write `checkpoints/step_<n>` through `save(path)`, then remove all but the newest `keep`.
 
     The folder is filled under a temporary name, forced to disk and renamed; older ones go only after that, so the
-    newest complete checkpoint survives a kill at any moment.
+    newest complete checkpoint survives a kill at any moment. Every process calls this and `save`; the first one does
+    the rest.
     """
     root = run_dir / "checkpoints"
-    root.mkdir(parents=True, exist_ok=True)
-    for leftover in root.glob(".writing_*"):
-        shutil.rmtree(leftover)
     temporary, final = root / f".writing_{global_step:06d}", root / f"step_{global_step:06d}"
-    temporary.mkdir()
+    if processes.is_first():
+        root.mkdir(parents=True, exist_ok=True)
+        for leftover in root.glob(".writing_*"):
+            shutil.rmtree(leftover)
+        temporary.mkdir()
+    processes.barrier()
     save(temporary / STATE_FILE)
-    force_to_disk(temporary)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(temporary, final)
-    for old in complete_checkpoints(run_dir)[:-keep]:
-        shutil.rmtree(old.folder)
+    processes.barrier()  # where states are sharded, every process writes
+    if processes.is_first():
+        force_to_disk(temporary)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        for old in complete_checkpoints(run_dir)[:-keep]:
+            shutil.rmtree(old.folder)
+    processes.barrier()
     return Checkpoint(final, global_step)
 
 

@@ -21,11 +21,13 @@ from safetensors.torch import load_model, save_model
 from museg.data.clips import StepBatch
 from museg.phases.learning_rate import learning_rate
 from museg.policy.loading import Policy
+from museg.training import processes
 from museg.training.callbacks import StopRequest, evaluate_held_out
 from museg.training.checkpoints import force_to_disk
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.optimizers import muon_and_adamw
+from museg.training.phased_module import example_ids_of
 from museg.training.sft_module import SftModule
 
 DECIDES = (
@@ -64,7 +66,7 @@ def cache_folder(job: TrainingJob) -> Path:
 def load_cached(job: TrainingJob, policy: Policy) -> ColdStartRecord | None:
     """Put a finished cold start into the policy, or return None when there is none."""
     folder = cache_folder(job)
-    if not (folder / "record.json").exists():
+    if not processes.on_first((folder / "record.json").exists):
         return None
     load_model(policy.model, folder / "model.safetensors")
     return ColdStartRecord(**json.loads((folder / "record.json").read_text(encoding="utf-8")))
@@ -108,25 +110,25 @@ class ColdStartModule(SftModule):
         """Learn one batch of demonstrations; evaluate now and then and after the last one, and perhaps stop."""
         settings = self.job.cold_start
         step = batch.global_step + settings.max_steps  # counted from 0; in the run they lie before step 0
-        if batch.clips:  # none: every clip of the step is unreadable, and the quarantine says so
-            self.loss = self.learn_step(step, batch)
+        self.learn_step(step, batch)
         record = {"step": step + 1, "loss": self.loss}
         if (step + 1) % settings.evaluate_every_steps == 0 or step + 1 == settings.max_steps:
             scores = evaluate_held_out(self.trainer, self, self.held_out, ("greedy",)).scores["greedy"]
             record["mean_iou"] = scores["mean_iou"]
             self.curve.append(record)
             self.trainer.should_stop = record["mean_iou"] >= settings.target_mean_iou
-        self.trainer.should_stop = self.trainer.should_stop or self.stop.requested
+        self.trainer.should_stop = self.trainer.should_stop or self.stop.agree()
         self.on_step(record)
         return {"metrics": record}
 
-    def learn_step(self, step: int, batch: StepBatch) -> float:
-        """One update; the wordings take turns, so that every phase of a sweep can start from here. Returns the loss."""
+    def learn_step(self, step: int, batch: StepBatch) -> None:
+        """One update, if any clip can be read; wordings take turns, so that every phase of a sweep can start here."""
         wordings = sorted(self.job.wordings)
         loss = self.learn(batch, wordings[step % len(wordings)], self.job.cold_start.cites_times_share)
-        self.clip(step, [clip.example.example_id for clip in batch.clips])
-        self.step_both(step)
-        return loss
+        if loss is not None:
+            self.loss = loss
+            self.clip(step, example_ids_of(batch))
+            self.step_both(step)
 
     def step_both(self, step: int) -> None:
         """Step both optimizers at this step's share of their peak rates, which stays at its end after the schedule."""

@@ -17,6 +17,7 @@ from museg.policy.rollout import RolloutSettings, greedy_rollouts, sample_rollou
 from museg.rewards.coverage import CoverageReward
 from museg.rewards.sequential import SequentialMatchingReward
 from museg.rewards.timestamp import TimestampReward
+from museg.training import processes
 
 EXTRA_SCORES = ("well_formed_share", "timestamps_cited_share", "matching_reward", "completion_tokens")
 
@@ -40,7 +41,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """Decoded held-out clips and how they are asked. The samples of clip i are always drawn with the same noise."""
+    """Decoded held-out clips and how they are asked. The samples of clip i are always drawn with the same noise.
+
+    Of several processes each holds some of the clips; a clip's `position` is its place in the whole set.
+    """
 
     clips: Sequence[LoadedClip]
     wording: PromptWording
@@ -50,29 +54,37 @@ class HeldOutSet:
 
     def first(self, num_clips: int) -> "HeldOutSet":
         """The same questions about the first clips only."""
-        return replace(self, clips=self.clips[:num_clips])
+        return replace(self, clips=[clip for clip in self.clips if clip.position < num_clips])
 
     def evaluate(self, policy: Policy, modes: Sequence[str]) -> Evaluation:
-        """Answer every clip in each mode with the model as it is (put it in eval mode first)."""
-        metrics = {mode: GroundingMetrics(EXTRA_SCORES) for mode in modes}
-        predictions = []
+        """Answer every clip in each mode with the model as it is (put it in eval mode first).
+
+        The result covers the clips of all processes, in the order in which a single one would have answered them.
+        """
+        metrics = {mode: GroundingMetrics(EXTRA_SCORES, sync_on_compute=False) for mode in modes}
+        answers = processes.in_order(processes.gather(list(self._answers(policy, modes))))
+        for record, extra, predicted in answers:
+            metrics[record["mode"]].update(predicted, record["targets"], extra)
+        scores = {mode: metric.compute() for mode, metric in metrics.items()} if answers else {}
+        return Evaluation(scores, [record for record, *_ in answers])
+
+    def _answers(self, policy: Policy, modes: Sequence[str]) -> Iterator[tuple[tuple[int, int, int], tuple]]:
+        """This process' answers, as `_read` gives them, each behind its place in the whole: batch, mode, clip."""
         for start in range(0, len(self.clips), self.batch_size):
             clips = self.clips[start : start + self.batch_size]
             prompts = build_prompt_batch(
                 policy, clips, self.wording, max_context_tokens=self.rollout.max_context_tokens
             ).to(policy.model.device)
-            for mode in modes:
-                seeds = [derive_seed(self.seed, "held_out", start + i) for i in range(len(clips))]
+            seeds = [derive_seed(self.seed, "held_out", clip.position) for clip in clips]
+            for number, mode in enumerate(modes):
                 answers = (
                     greedy_rollouts(policy, prompts, self.rollout)
                     if mode == "greedy"
                     else sample_rollouts(policy, prompts, self.rollout.with_num_generations(1), seeds)
                 )
                 lengths = answers.completion_mask.sum(dim=1).tolist()
-                for record, extra, predicted in _read(clips, answers.texts, lengths, mode):
-                    metrics[mode].update(predicted, record["targets"], extra)
-                    predictions.append(record)
-        return Evaluation({mode: metric.compute() for mode, metric in metrics.items()}, predictions)
+                for clip, answer in zip(clips, _read(clips, answers.texts, lengths, mode), strict=True):
+                    yield (clip.position // self.batch_size, number, clip.position), answer
 
 
 def _read(

@@ -26,6 +26,7 @@ from museg.policy.rollout import Rollouts, sample_rollouts
 from museg.rewards.base import ScoredResponse
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.training.step_metrics import whole_step
 
 
 class MusegModule(PhasedModule):
@@ -43,12 +44,14 @@ class MusegModule(PhasedModule):
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """Sample, score, compare within groups, update. Returns the step's metrics and, on table steps, its texts."""
+        if not batch.clips:  # every clip of this process is unreadable, and the quarantine says so
+            if self.stand_by(batch.global_step) is not None:
+                self.step_optimizer(batch.global_step, [])
+            self.steps_done = batch.global_step + 1
+            return whole_step({"data/num_prompts": 0.0}, [])
+
         step, watch = batch.global_step, Stopwatch()
         phase, _ = self.job.schedule.locate(step)
-        if not batch.clips:  # every clip of the step is unreadable: nothing to learn from, and the quarantine says so
-            self.steps_done = step + 1
-            return {"metrics": {"data/num_prompts": 0.0}, "completions": []}
-
         prompts = self.prompts_of(batch, phase.prompt)
         seeds = [derive_seed(self.job.seed, "rollout", step, clip.position) for clip in batch.clips]
         rollouts = sample_rollouts(self.policy, prompts, self.job.rollout, seeds)
@@ -60,7 +63,9 @@ class MusegModule(PhasedModule):
         self.steps_done = step + 1
         timings = {"time/rollout_s": rollout_s, "time/update_s": watch.lap_s()}
         metrics = self.describe(prompts, rollouts, responses, scores) | losses | timings
-        return {"metrics": metrics, "completions": self.table(step, phase.name, prompts, rollouts, scores)}
+        places = [clip.position for clip in batch.clips for _ in range(self.job.rollout.num_generations)]
+        table = self.table(step, phase.name, prompts, rollouts, scores)
+        return whole_step(metrics, list(zip(places, table, strict=False)))
 
     def score(
         self, responses: Sequence[ParsedResponse], prompts: PromptBatch, rollouts: Rollouts, off: Sequence[str]
@@ -83,9 +88,9 @@ class MusegModule(PhasedModule):
         """One optimizer step over micro-batches of whole groups, each weighted by its share of the step."""
         objective, num_generations = self.job.objective, self.job.rollout.num_generations
         example_ids = [example.example_id for example in prompts.examples]
-        whole = float(averaging_weight(rollouts.completion_mask, objective.averaging))
-        totals = {"loss/total": 0.0, "loss/kl": 0.0, "loss/clip_fraction": 0.0, "train/log_prob_gap": 0.0}
-        for part in self.micro_batches(len(example_ids)):
+        totals = {"loss/kl": 0.0, "loss/clip_fraction": 0.0, "train/log_prob_gap": 0.0}
+
+        def loss_of(part: range, whole: float) -> Tensor:
             rows = slice(part.start * num_generations, part.stop * num_generations)
             ids, mask = rollouts.completion_ids[rows], rollouts.completion_mask[rows]
             inputs = (prompts.select(list(part)), ids, mask, num_generations)
@@ -103,12 +108,15 @@ class MusegModule(PhasedModule):
                 averaging=objective.averaging,
             )
             share = float(result.weight) / whole
-            totals["loss/total"] += self.backward_checked(result.loss * share, step, example_ids)
             totals["loss/kl"] += float(result.kl) * share
             totals["loss/clip_fraction"] += float(result.clip_fraction) * share
             gap = ((log_probs.detach() - rollouts.log_probs[rows]).abs() * mask).max()
             totals["train/log_prob_gap"] = max(totals["train/log_prob_gap"], float(gap))
-        return totals | self.step_optimizer(step, example_ids)
+            return result.loss * share
+
+        weight = float(averaging_weight(rollouts.completion_mask, objective.averaging))
+        loss = self.accumulate(step, example_ids, weight, loss_of)
+        return {"loss/total": loss} | totals | self.step_optimizer(step, example_ids)
 
     def describe(
         self,

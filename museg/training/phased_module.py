@@ -2,19 +2,33 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import Tensor
 
-from museg.data.clips import StepBatch
+from museg.data.clips import LoadedClip, StepBatch
+from museg.data.examples import GroundingExample
+from museg.dialogue.prompts import PromptWording
 from museg.phases.learning_rate import learning_rate
 from museg.policy.loading import Policy
-from museg.policy.processing import PromptBatch, build_prompt_batch
+from museg.policy.log_probs import completion_log_probs
+from museg.policy.processing import PromptBatch, build_prompt_batch, encode_completions
+from museg.training import processes
 from museg.training.job import TrainingJob
 from museg.training.optimizers import adamw
+from museg.video.decoding import SampledVideo
+
+BLANK_CLIP = LoadedClip(
+    GroundingExample("blank", "", "", (), None, "tvg", "blank"),
+    0,
+    SampledVideo(np.zeros((2, 3, 28, 28), np.uint8), np.zeros(2), 1.0, 2.0, 2),
+)
+"""What a process reads that has no prompts left while the others still run theirs."""
 
 
 class NonFiniteStep(FloatingPointError):
@@ -71,13 +85,45 @@ class PhasedModule(pl.LightningModule):
         size = self.job.trainer.micro_batch_prompts
         return [range(start, min(start + size, num_prompts)) for start in range(0, num_prompts, size)]
 
-    def backward_checked(self, loss: Tensor, step: int, example_ids: Sequence[str]) -> float:
-        """Backward, or `NonFiniteStep` before anything is changed. Returns the loss."""
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NonFiniteStep("the loss", step, example_ids)
-        self.manual_backward(loss)
-        return value
+    def accumulate(
+        self, step: int, example_ids: Sequence[str], weight: float, loss_of: Callable[[range, float], Tensor]
+    ) -> float | None:
+        """Backward over this process' prompts in micro-batches; returns the loss of the whole step, over all processes.
+
+        `weight` is what this process has of what the step's mean is taken over; `loss_of(part, whole)` the loss of the
+        prompts in `part` times their share of the whole step's weight. Every process runs as many micro-batches as the
+        one with the most, the missing ones on a blank clip. Returns None when none has a prompt; raises `NonFiniteStep`
+        in all of them, with the weights unchanged.
+        """
+        parts = self.micro_batches(len(example_ids))
+        counts, weights = zip(*processes.gather((len(parts), weight)), strict=True)
+        if not max(counts):
+            return None
+        own_loss = 0.0
+        for number in range(max(counts)):
+            loss = loss_of(parts[number], sum(weights)) if number < len(parts) else self.idle_loss()
+            own_loss += float(loss.detach())
+            with processes.gradient_exchange(self.trainer.strategy, is_last=number == max(counts) - 1):
+                self.manual_backward(loss * processes.world_size())  # the exchange takes the mean over processes
+        whole_loss = sum(processes.gather(own_loss))
+        if not math.isfinite(whole_loss):
+            raise self.not_finite("the loss", step, example_ids)
+        return whole_loss
+
+    def stand_by(self, step: int) -> float | None:
+        """Take part in a step of which this process has no prompt that can be read; returns what `accumulate` does."""
+        return self.accumulate(step, [], 0.0, lambda part, whole: self.idle_loss())
+
+    def idle_loss(self) -> Tensor:
+        """Zero, with a gradient of zero for every trained weight."""
+        limit = self.job.rollout.max_context_tokens
+        prompts = build_prompt_batch(self.policy, [BLANK_CLIP], PromptWording("", "", ""), max_context_tokens=limit)
+        ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, [""]))
+        return 0.0 * completion_log_probs(self.policy, prompts.to(self.device), ids, mask, 1).sum()
+
+    def not_finite(self, what: str, step: int, example_ids: Sequence[str]) -> NonFiniteStep:
+        """The error that all processes raise together; it names the examples of all of them."""
+        return NonFiniteStep(what, step, [name for names in processes.gather(list(example_ids)) for name in names])
 
     def step_optimizer(self, step: int, example_ids: Sequence[str]) -> dict[str, float]:
         """Clip, set the learning rate of this step, update, clear. Returns the learning rate and the gradient norm."""
@@ -90,11 +136,14 @@ class PhasedModule(pl.LightningModule):
             final_fraction=settings.final_fraction,
             shape=settings.shape,
         )
-        norm = self.clip(step, example_ids)
+        is_sharded = isinstance(self.trainer.strategy, DeepSpeedStrategy)
+        norm = 0.0 if is_sharded else self.clip(step, example_ids)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
+        if is_sharded:  # only DeepSpeed sees the whole gradient, and it clips in its step
+            norm = float(self.trainer.strategy.model.get_global_grad_norm())
         return {"train/learning_rate": rate, "loss/grad_norm": norm}
 
     def clip(self, step: int, example_ids: Sequence[str]) -> float:
@@ -102,8 +151,13 @@ class PhasedModule(pl.LightningModule):
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.job.optimizer.max_grad_norm))
         if not math.isfinite(norm):
             self.model.zero_grad()
-            raise NonFiniteStep("the gradient", step, example_ids)
+            raise self.not_finite("the gradient", step, example_ids)
         return norm
+
+
+def example_ids_of(batch: StepBatch) -> list[str]:
+    """The examples of this process' clips."""
+    return [clip.example.example_id for clip in batch.clips]
 
 
 class Stopwatch:

@@ -4,17 +4,20 @@ A fit is what one optimizer trains. Its starting weights are written once to `re
 of the fit's KL term, and a fit that is continued after a kill finds its reference there.
 """
 
+import copy
 import json
 import logging
 import random
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
@@ -24,6 +27,7 @@ from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
 from museg.policy.loading import export
 from museg.policy.reference import Reference
+from museg.training import processes
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger, StopListener, StopRequest
 from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
 from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
@@ -48,11 +52,13 @@ class ColdStartFailed(RuntimeError):
 def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[str, Any]:
     """Train `job` in `run_dir`; returns the content of `summary.json`.
 
-    Raises `ValueError` when the folder may not be used so, and `Stopped` when a signal ended the run early (the folder
-    can then be continued with `resume="auto"`).
+    Several processes train one run, in the folder of the first. Raises `ValueError` when the folder may not be used so,
+    and `Stopped` when a signal ended the run early (the folder can then be continued with `resume="auto"`).
     """
-    open_run_folder(run_dir, job.config, resume)
-    return Run(job, run_dir).train()
+    with processes.joined(lightning_trainer(job, run_dir, [], [])):
+        run_dir = processes.shared_folder(run_dir)
+        processes.on_first(lambda: open_run_folder(run_dir, job.config, resume))
+        return Run(job, run_dir).train()
 
 
 class Run:
@@ -62,16 +68,18 @@ class Run:
         self.job, self.run_dir = job, run_dir
         self.stop = StopRequest()
         self.start_name = "cold_start" if job.cold_start.enabled else "start"
-        self.checkpoint = (complete_checkpoints(run_dir) or [None])[-1]
-        self.log = RunLog(run_dir, columns(job.reward.term_names))
-        self.log.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
+        self.checkpoint = processes.on_first(lambda: (complete_checkpoints(run_dir) or [None])[-1])
+        self.log: RunLog | None = None
+        if processes.is_first():
+            self.log = RunLog(run_dir, columns(job.reward.term_names))
+            self.log.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
 
     def train(self) -> dict[str, Any]:
         """Train to the end of the schedule, from the newest complete checkpoint where there is one."""
         total, watch, timings_s = Stopwatch(), Stopwatch(), {}
         if self.job.trainer.num_threads is not None:
             torch.set_num_threads(self.job.trainer.num_threads)
-        self.data = self.job.make_data()
+        self.data = processes.first_alone(self.job.make_data)
         self.policy = self.job.make_policy()
         loggers = self.job.make_loggers(self.run_dir)
         timings_s["prepare"] = watch.lap_s()
@@ -86,9 +94,13 @@ class Run:
         finally:
             for logger in loggers:
                 close_logger(logger)
-        export(self.policy, self.run_dir / "exported")
-        timings_s["total"] = total.lap_s()
-        return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s)
+
+        def finish() -> dict[str, Any]:
+            export(self.policy, self.run_dir / "exported")
+            timings_s["total"] = total.lap_s()
+            return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s)
+
+        return processes.on_first(finish)
 
     def clip_loader(self) -> ClipLoader:
         """Decodes for the whole run. What a killed run quarantined after its checkpoint is tried again."""
@@ -101,21 +113,23 @@ class Run:
             steps_ahead=decoding.steps_ahead,
             cache_mib=decoding.cache_mib,
             quarantine_file=self.run_dir / QUARANTINE_FILE,
+            writes_quarantine=processes.is_first(),
         )
         clips.quarantine.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
         return clips
 
     def held_out_set(self) -> HeldOutSet:
-        """The same held-out examples for every seed, decoded once and kept as frames."""
+        """The same held-out examples for every seed; this process' share of them is decoded once and kept as frames."""
         examples = list(self.data.held_out)
         random.Random("held out").shuffle(examples)
-        [batch] = self.clips.stream([(BEFORE_TRAINING, examples[: self.job.validation.num_examples])])
-        if batch.num_asked and not batch.clips:
-            raise ValueError(
-                f"none of the {batch.num_asked} held-out clips can be read; {self.clips.quarantine.file} says why"
-            )
+        asked = examples[: self.job.validation.num_examples]
+        [batch] = StepStream(self.clips, lambda step: asked, BEFORE_TRAINING, BEFORE_TRAINING + 1)
+        processes.share_quarantine(self.clips.quarantine)
+        readable = sorted(place for part in processes.gather([clip.position for clip in batch.clips]) for place in part)
+        if asked and not readable:
+            raise ValueError(f"none of the {len(asked)} held-out clips can be read; {QUARANTINE_FILE} says why")
         return HeldOutSet(
-            batch.clips,
+            [replace(clip, position=readable.index(clip.position)) for clip in batch.clips],
             self.job.wordings[self.job.evaluation_wording],
             self.job.rollout,
             self.job.validation.batch_size,
@@ -130,10 +144,11 @@ class Run:
         record = load_cached(self.job, self.policy)
         if record is None:
             record = self.train_cold_start()
-            save_cached(self.job, self.policy, record)
-        for point in record.curve:
-            self.log_cold_start(point)
-        (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
+            processes.on_first(lambda: save_cached(self.job, self.policy, record))
+        if self.log is not None:
+            for point in record.curve:
+                self.log_cold_start(point)
+            (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
         if not record.reached_target:
             raise ColdStartFailed(
                 f"the cold start gave up after {record.steps} supervised steps: {record.stopped_because}. "
@@ -154,6 +169,8 @@ class Run:
         line = ProgressLine("cold start", settings.max_steps)
 
         def show(point: Mapping[str, float]) -> None:
+            if not processes.is_first():
+                return
             score = f"  held-out mIoU {point['mean_iou']:.3f}" if "mean_iou" in point else ""
             line.show(int(point["step"]), f"loss {point['loss']:.3f}{score}", now=bool(score))
 
@@ -218,7 +235,7 @@ class Run:
         if continued:
             reference.load(folder)
         else:
-            reference.save(folder)
+            processes.on_first(lambda: reference.save(folder))
         return self.job.module_class(self.policy, self.job, reference)
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
@@ -227,26 +244,36 @@ class Run:
         self.policy.model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
 
     def trainer(self, callbacks: Iterable[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
-        """A Lightning trainer for one fit; steps, logs, checkpoints and validation are ours."""
-        settings = self.job.trainer
-        quiet_lightning()
-        return pl.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            max_epochs=1,
-            callbacks=list(callbacks),
-            logger=loggers or False,
-            log_every_n_steps=1,
-            default_root_dir=self.run_dir,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
+        """A Lightning trainer for one fit."""
+        return lightning_trainer(self.job, self.run_dir, callbacks, loggers)
+
+
+def lightning_trainer(
+    job: TrainingJob, run_dir: Path, callbacks: Iterable[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
+    """A Lightning trainer; steps, logs, checkpoints and validation are ours."""
+    settings = job.trainer
+    strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
+    if isinstance(strategy, DeepSpeedStrategy):
+        strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
+    quiet_lightning()
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=strategy,
+        precision=settings.precision,
+        max_epochs=1,
+        callbacks=list(callbacks),
+        logger=loggers or False,
+        log_every_n_steps=1,
+        default_root_dir=run_dir,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
 
 
 def close_logger(logger: Logger) -> None:

@@ -1,7 +1,6 @@
 """Supervised training on the ground truth: the same data, prompts and model, demonstrations instead of rollouts."""
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +11,9 @@ from museg.dialogue.demonstrations import demonstration
 from museg.objectives.supervised import supervised_loss
 from museg.phases.batches import derive_seed
 from museg.policy.log_probs import completion_log_probs
-from museg.policy.processing import PromptBatch, encode_completions
-from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.policy.processing import encode_completions
+from museg.training.phased_module import PhasedModule, Stopwatch, example_ids_of
+from museg.training.step_metrics import whole_step
 
 
 class SftModule(PhasedModule):
@@ -26,15 +26,17 @@ class SftModule(PhasedModule):
         step, watch = batch.global_step, Stopwatch()
         phase, _ = self.job.schedule.locate(step)
         self.steps_done = step + 1
-        if not batch.clips:
-            return {"metrics": {"data/num_prompts": 0.0}, "completions": []}
-        metrics = {"loss/total": self.learn(batch, phase.prompt, self.job.cold_start.cites_times_share)}
-        metrics |= self.step_optimizer(step, [clip.example.example_id for clip in batch.clips])
-        metrics |= {"data/num_prompts": float(len(batch.clips)), "time/update_s": watch.lap_s()}
-        return {"metrics": metrics, "completions": []}
+        metrics = {"data/num_prompts": float(len(batch.clips))}
+        loss = self.learn(batch, phase.prompt, self.job.cold_start.cites_times_share)
+        if loss is not None:
+            metrics |= {"loss/total": loss} | self.step_optimizer(step, example_ids_of(batch))
+            metrics |= {"time/update_s": watch.lap_s()}
+        return whole_step(metrics, [])
 
-    def learn(self, batch: StepBatch, wording: str, cites_times_share: float) -> float:
-        """Backward over the step's demonstrations in micro-batches; returns the mean loss per token."""
+    def learn(self, batch: StepBatch, wording: str, cites_times_share: float) -> float | None:
+        """Backward over the step's demonstrations; returns the mean loss per token, None when no clip can be read."""
+        if not batch.clips:
+            return self.stand_by(batch.global_step)
         prompts = self.prompts_of(batch, wording)
         examples = [clip.example for clip in batch.clips]
         places = [clip.position for clip in batch.clips]
@@ -44,25 +46,13 @@ class SftModule(PhasedModule):
             for example, chance in zip(examples, chances, strict=True)
         ]
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, texts))
-        return sum(
-            self._learn_part(batch.global_step, prompts, part, ids, mask, examples)
-            for part in self.micro_batches(len(texts))
-        )
 
-    def _learn_part(
-        self,
-        step: int,
-        prompts: PromptBatch,
-        part: range,
-        ids: Tensor,
-        mask: Tensor,
-        examples: Sequence[GroundingExample],
-    ) -> float:
-        rows = slice(part.start, part.stop)
-        log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
-        share = float(mask[rows].sum() / mask.sum())  # of the step's tokens: the mean is over tokens
-        loss = supervised_loss(log_probs, mask[rows]) * share
-        return self.backward_checked(loss, step, [example.example_id for example in examples])
+        def loss_of(part: range, num_tokens: float) -> Tensor:
+            rows = slice(part.start, part.stop)
+            log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
+            return supervised_loss(log_probs, mask[rows]) * (float(mask[rows].sum()) / num_tokens)
+
+        return self.accumulate(batch.global_step, example_ids_of(batch), float(mask.sum()), loss_of)
 
 
 def demonstrate(example: GroundingExample, *, cites_times: bool) -> str:

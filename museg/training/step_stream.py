@@ -1,16 +1,18 @@
 """What Lightning iterates over: this process's share of each optimizer step, decoded ahead."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from museg.data.clips import ClipLoader, StepBatch
 from museg.data.examples import GroundingExample
+from museg.training import processes
 
 
 class StepStream:
     """Iterable of `StepBatch` for the steps `start_step .. end_step - 1`; its length is their number.
 
     Which examples a step holds is a pure function of the step (`examples_of`), so a resumed run asks for exactly what
-    the killed one would have asked for.
+    the killed one would have asked for. A clip's `position` is its place in the whole step.
     """
 
     def __init__(
@@ -28,4 +30,8 @@ class StepStream:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[StepBatch]:
-        return self.clips.stream((step, self.examples_of(step)) for step in self.steps)
+        rank, world_size = processes.rank(), processes.world_size()
+        plan = ((step, self.examples_of(step)[rank::world_size]) for step in self.steps)
+        for batch in self.clips.stream(plan):
+            clips = [replace(clip, position=rank + world_size * clip.position) for clip in batch.clips]
+            yield replace(batch, clips=clips)
