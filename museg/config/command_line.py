@@ -7,6 +7,7 @@ misspelt option, and a sweep fails before its first run rather than at its fourt
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
@@ -105,7 +106,8 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
                 del first["hydra"]
             yield first
             return
-        check_launcher(first.hydra.launcher.get("_target_", ""))
+        launcher = first.hydra.launcher.get("_target_", "")
+        check_launcher(launcher)
         swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]
         axes = []
         for item in [*parser.parse_overrides(swept), *parsed]:
@@ -114,7 +116,9 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
             elif not item.is_sweep_override():
                 axes.append([item.input_line])
         for job in itertools.islice(itertools.product(*axes), MAX_CHECKED_JOBS):
-            yield compose("train", overrides=list(job))
+            member = compose("train", overrides=list(job))
+            check_processes(member, launcher)
+            yield member
 
 
 def check_launcher(target: str) -> None:
@@ -122,3 +126,14 @@ def check_launcher(target: str) -> None:
     parts = target.split(".")
     if parts[0] == "hydra_plugins" and not (find_spec(parts[0]) and find_spec(".".join(parts[:2]))):
         raise ValueError(f"hydra/launcher needs {parts[1]}, which is not installed: pip install -e '.[slurm]'")
+
+
+def check_processes(member: DictConfig, launcher: str) -> None:
+    """Raise ValueError when a member of a sweep would start further processes: each would repeat the whole sweep."""
+    is_started = "WORLD_SIZE" in os.environ or "SLURM_STEP_NUM_TASKS" in os.environ
+    devices = OmegaConf.select(member, "trainer.devices", throw_on_missing=False)
+    if launcher.endswith("BasicLauncher") and not is_started and devices not in (1, None):
+        raise ValueError(
+            f"trainer.devices={devices} in a sweep: its members run in this process and cannot start others. Start the "
+            "processes around it (torchrun --nproc-per-node=2 train.py -m ...), or use hydra/launcher=slurm"
+        )

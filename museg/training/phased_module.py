@@ -28,6 +28,7 @@ BLANK_CLIP = LoadedClip(
     0,
     SampledVideo(np.zeros((2, 3, 28, 28), np.uint8), np.zeros(2), 1.0, 2.0, 2),
 )
+BLANK_WORDING = PromptWording(system="", before_video="{query}", after_video="")
 """What a process reads that has no prompts left while the others still run theirs."""
 
 
@@ -117,7 +118,7 @@ class PhasedModule(pl.LightningModule):
     def idle_loss(self) -> Tensor:
         """Zero, with a gradient of zero for every trained weight."""
         limit = self.job.rollout.max_context_tokens
-        prompts = build_prompt_batch(self.policy, [BLANK_CLIP], PromptWording("", "", ""), max_context_tokens=limit)
+        prompts = build_prompt_batch(self.policy, [BLANK_CLIP], BLANK_WORDING, max_context_tokens=limit)
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, [""]))
         return 0.0 * completion_log_probs(self.policy, prompts.to(self.device), ids, mask, 1).sum()
 

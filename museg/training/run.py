@@ -17,6 +17,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from museg.data.clips import ClipLoader
@@ -178,7 +179,7 @@ class Run:
         module = ColdStartModule(self.policy, self.job, held_out, self.stop, show)
         stream = StepStream(self.clips, examples_of, -settings.max_steps, 0)
         try:
-            return run_cold_start(self.trainer([StopListener(self.stop)], []), module, stream)
+            return run_cold_start(self.trainer([StopListener(self.stop)], [], is_sharded=False), module, stream)
         finally:
             line.close()
 
@@ -243,26 +244,40 @@ class Run:
         weights = checkpoint.weights()
         self.policy.model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
 
-    def trainer(self, callbacks: Iterable[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+    def trainer(
+        self, callbacks: Iterable[pl.Callback], loggers: list[Logger], *, is_sharded: bool = True
+    ) -> pl.Trainer:
         """A Lightning trainer for one fit."""
-        return lightning_trainer(self.job, self.run_dir, callbacks, loggers)
+        return lightning_trainer(self.job, self.run_dir, callbacks, loggers, is_sharded=is_sharded)
 
 
 def lightning_trainer(
-    job: TrainingJob, run_dir: Path, callbacks: Iterable[pl.Callback], loggers: list[Logger]
+    job: TrainingJob,
+    run_dir: Path,
+    callbacks: Iterable[pl.Callback],
+    loggers: list[Logger],
+    *,
+    is_sharded: bool = True,
 ) -> pl.Trainer:
-    """A Lightning trainer; steps, logs, checkpoints and validation are ours."""
+    """A Lightning trainer; steps, logs, checkpoints and validation are ours.
+
+    Off, `is_sharded` trains without DeepSpeed where that was asked for: it takes no more than one optimizer.
+    """
     settings = job.trainer
     strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
-    if isinstance(strategy, DeepSpeedStrategy):
+    arithmetic: dict[str, Any] = {"precision": settings.precision}
+    if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
         strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
+        arithmetic = {"plugins": FramesAsTheyAre(settings.precision)}
+    elif isinstance(strategy, DeepSpeedStrategy):
+        strategy = "ddp"
     quiet_lightning()
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=strategy,
-        precision=settings.precision,
+        **arithmetic,
         max_epochs=1,
         callbacks=list(callbacks),
         logger=loggers or False,
@@ -276,6 +291,13 @@ def lightning_trainer(
     )
 
 
+class FramesAsTheyAre(DeepSpeedPrecision):
+    """DeepSpeed's precision, leaving the clips of a step alone: only the tensors of the prompt batch have a type."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 def close_logger(logger: Logger) -> None:
     """End a logger, so that a failed member of a sweep leaves no open W&B run to the next."""
     logger.finalize("success")
@@ -285,6 +307,7 @@ def close_logger(logger: Logger) -> None:
 
 def quiet_lightning() -> None:
     """Silence what Lightning says of choices that are ours and meant."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*"):
         warnings.filterwarnings("ignore", message)
