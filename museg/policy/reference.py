@@ -29,9 +29,9 @@ class Reference:
         """Take over the weights that `model` has now."""
         self.policy.model.load_state_dict(model.state_dict())
 
-    def to(self, device: torch.device | str) -> "Reference":
-        """Move the copy; returns itself."""
-        self.policy.model.to(device)
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Reference":
+        """Move the copy, and let it compute in `dtype`; returns itself."""
+        self.policy.model.to(device=device, dtype=dtype)
         return self
 
     def save(self, folder: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from museg.training import processes
 
 STATE_FILE = "state.ckpt"
+SHARDED_WEIGHTS_FILE = "checkpoint/mp_rank_00_model_states.pt"
 CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
     {"resume", "logger", "checkpoint.keep", "video.num_workers", "video.steps_ahead", "video.cache_mib"}
@@ -21,7 +22,10 @@ MAY_CHANGE = frozenset(
 
 
 class Checkpoint(NamedTuple):
-    """A complete checkpoint: `folder/state.ckpt`, taken after `global_step` steps were finished."""
+    """A complete checkpoint: `folder/state.ckpt`, taken after `global_step` steps were finished.
+
+    DeepSpeed makes a folder of it, with the weights in one file and each process' optimizer state in another.
+    """
 
     folder: Path
     global_step: int
@@ -32,7 +36,9 @@ class Checkpoint(NamedTuple):
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The module's state dict, without optimizer state. Loaded as data, never as code."""
-        return torch.load(self.state_file, map_location="cpu", weights_only=True)["state_dict"]
+        is_sharded = self.state_file.is_dir()
+        file = self.state_file / SHARDED_WEIGHTS_FILE if is_sharded else self.state_file
+        return torch.load(file, map_location="cpu", weights_only=True)["module" if is_sharded else "state_dict"]
 
 
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
