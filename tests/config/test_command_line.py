@@ -76,3 +76,17 @@ def test_help_and_configuration_pass_without_checks(capsys):
         checked_arguments(["--help"], CONF)
     assert caught.value.code == 0
     assert "sequential" in capsys.readouterr().out
+
+
+def test_members_of_a_sweep_start_no_processes(monkeypatch):
+    sweep = ["seed=0,1", "trainer.devices=2", "trainer.strategy=ddp"]
+    with pytest.raises(ValueError, match=r"trainer\.devices=2 in a sweep.*torchrun"):
+        list(composed_jobs(sweep, CONF, is_multirun=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")  # torchrun started them
+    assert len(list(composed_jobs(sweep, CONF, is_multirun=True))) == 2
+
+
+def test_a_started_process_may_be_told_the_resumed_folder_again(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: tiny")
+    given = [f"resume={tmp_path}", f"hydra.run.dir='{tmp_path}'", f'hydra.run.dir="{tmp_path}"']
+    assert resumed_folder(given) == [f"hydra.run.dir='{tmp_path}'"]

@@ -73,3 +73,26 @@ def test_damage_elsewhere_is_an_error_with_its_line(tmp_path):
     file.write_text('{"video": 3}\n' + file.read_text())
     with pytest.raises(ValueError, match=r"q\.jsonl:1"):
         Quarantine.load(file)
+
+
+def test_processes_tell_each_other_and_one_writes(tmp_path):
+    file = tmp_path / "q.jsonl"
+    writer, other = filled(file), Quarantine.load(tmp_path / "absent.jsonl", writes=False)
+    assert [row["video"] for row in writer.untold()] == ["a.mp4", "b.mp4"]
+    assert writer.untold() == []
+    other.add("c.mp4", ["s:7"], {"decord": "slow"}, step=6)
+    assert not other.file.exists()
+    for row in other.untold():
+        writer.add(**row)
+    assert list(map(json.loads, file.read_text().splitlines()))[-1]["video"] == "c.mp4"
+    assert Quarantine.load(file).untold() == []  # what was on disk is known to all
+
+
+def test_only_the_writer_repairs_the_file(tmp_path):
+    file = tmp_path / "q.jsonl"
+    filled(file)
+    torn = file.read_text() + '{"video": "c.mp4"'
+    file.write_text(torn)
+    reader = Quarantine.load(file, writes=False)
+    reader.forget_after(4)
+    assert len(reader) == 1 and file.read_text() == torn

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,9 @@ def exit_codes_of(target: Callable[..., Any], *args: Any, timeout_s: float = 120
     pair = [context.Process(target=_as_rank, args=(rank, port, target, args)) for rank in range(2)]
     for process in pair:
         process.start()
+    end_s = time.monotonic() + timeout_s
     for process in pair:
-        process.join(timeout_s)
+        process.join(max(end_s - time.monotonic(), 0))
     codes = [process.exitcode for process in pair]
     for process in pair:
         process.kill()
