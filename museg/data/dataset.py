@@ -1,13 +1,14 @@
 """The examples of a run: annotation files in training order, held-out examples, and where their videos are."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from museg.data.examples import GroundingExample
-from museg.data.readers import read_museg_jsonl
+from museg.data.readers import ReadReport, read_museg_jsonl
 from museg.phases.batches import derive_seed
 from museg.video.synthetic import make_synthetic, settings_hash
 from museg.video.synthetic_layout import SyntheticSettings
@@ -27,6 +28,12 @@ class GroundingData:
     video_root: Path
     order: Order
     """by_step: the files follow the optimizer step; by_phase: each phase has its own file."""
+    num_annotated: tuple[int, ...] | None = None
+    """Rows of each annotation file, held-out ones included, so that holding out moves no file to another step; None:
+    none of their rows are held out."""
+    kept_faults: Mapping[str, int] = field(default_factory=dict)
+    """Faults of the annotations (names: museg.data.readers.FAULTS) to the number of rows that were kept with them, over
+    all files, held-out ones included."""
 
     def __post_init__(self) -> None:
         if self.order not in ("by_step", "by_phase"):
@@ -103,7 +110,7 @@ def jsonl_data(
     """A user's own file in the released schema.
 
     Held-out examples come from `held_out_file`, or else are all examples of `held_out_share` of the videos. Raises
-    ValueError when both are given, when a held-out video is also trained on, or when no video is found.
+    ValueError when both are given, when a held-out video is also trained on, or when most videos are not found.
     """
     return _from_files([train_file], video_root, held_out_file, held_out_share, order, seed)
 
@@ -116,14 +123,15 @@ def synthetic_data(
     **settings: object,
 ) -> GroundingData:
     """Clips made here, once for each combination of `settings` (fields of SyntheticSettings), kept under `root`."""
-    known = [field.name for field in fields(SyntheticSettings)]
+    known = [setting.name for setting in fields(SyntheticSettings)]
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(f"unknown setting of synthetic clips: {', '.join(unknown)}; there are {', '.join(known)}")
     chosen = SyntheticSettings(**settings)
     folder = Path(root) / settings_hash(chosen)
     make_synthetic(chosen, folder, progress=progress)
-    train, held_out = (read_museg_jsonl(folder / f"{split}.jsonl").examples for split in ("train", "held_out"))
-    return GroundingData((train,), held_out, folder, order)
+    train, held_out = (read_museg_jsonl(folder / f"{split}.jsonl") for split in ("train", "held_out"))
+    faults = _sum_of_faults([train, held_out])
+    return GroundingData((train.examples,), held_out.examples, folder, order, kept_faults=faults)
 
 
 def _from_files(
@@ -139,27 +147,36 @@ def _from_files(
             f"give either held_out_file ({held_out_file}) or held_out_share ({held_out_share}), not both; "
             "set held_out_share=0 to use the file"
         )
-    files = [read_museg_jsonl(Path(file)).examples for file in train_files]
-    train, held_out = hold_out(files, held_out_share, seed)
+    reports = [read_museg_jsonl(Path(file)) for file in train_files]
+    annotated = [report.examples for report in reports]
+    train, held_out = hold_out(annotated, held_out_share, seed)
     if held_out_file is not None:
-        held_out = read_museg_jsonl(Path(held_out_file)).examples
+        reports.append(read_museg_jsonl(Path(held_out_file)))
+        held_out = reports[-1].examples
     trained_on = {clip_name(example.video) for file in train for example in file}
     if shared := trained_on & {clip_name(example.video) for example in held_out}:
         raise ValueError(
             f"{len(shared)} video(s) of {held_out_file} are also trained on, such as {min(shared)}; "
             "remove them from one of the files"
         )
-    data = GroundingData(train, held_out, Path(video_root), order)
-    _check_some_video_exists(data)
+    sizes, faults = tuple(map(len, annotated)), _sum_of_faults(reports)
+    data = GroundingData(train, held_out, Path(video_root), order, sizes, faults)
+    _check_most_videos_exist(data)
     return data
 
 
-def _check_some_video_exists(data: GroundingData) -> None:
-    """A wrong root would put every clip in quarantine; say so before training instead."""
-    videos = sorted({example.video for file in (*data.files, data.held_out) for example in file})
-    if not any(_is_there(data.video_root, video) for video in videos):
+def _sum_of_faults(reports: Iterable[ReadReport]) -> dict[str, int]:
+    return dict(sum((Counter(report.kept_faults) for report in reports), Counter()))
+
+
+def _check_most_videos_exist(data: GroundingData) -> None:
+    """A wrong root would put nearly every clip in quarantine; say so before training instead."""
+    videos = {clip_name(example.video): example.video for file in (*data.files, data.held_out) for example in file}
+    missing = [video for name, video in sorted(videos.items()) if not _is_there(data.video_root, video)]
+    if len(missing) > len(videos) / 2:
         raise ValueError(
-            f"none of the {len(videos)} annotated videos is under video_root {data.video_root}, such as {videos[0]}"
+            f"{len(missing)} of the {len(videos)} annotated videos are not there, the first is "
+            f"{data.video_root / missing[0]}; set video_root to where at least half of them are"
         )
 
 

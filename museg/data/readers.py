@@ -31,13 +31,11 @@ class BadRow:
 
 @dataclass(frozen=True)
 class ReadReport:
-    """The examples of a file in file order, the faults they were kept with, and the rows left out."""
+    """The examples of a file in file order, and the faults they were kept with."""
 
     examples: tuple[GroundingExample, ...]
     kept_faults: Mapping[str, int]
     """Fault name (see FAULTS) to the number of examples that have it; absent where there are none."""
-    skipped: tuple[BadRow, ...]
-    """Rows left out; always empty unless they were asked to be skipped."""
 
 
 def _overlaps(example: GroundingExample) -> bool:
@@ -60,14 +58,12 @@ FAULTS: dict[str, Callable[[GroundingExample], bool]] = {
 """Faults with which an example is still trained on, by name. Segments that only touch do not overlap."""
 
 
-def read_museg_jsonl(path: Path, *, on_bad: str = "raise") -> ReadReport:
+def read_museg_jsonl(path: Path) -> ReadReport:
     """Read an annotation file. Blank lines are passed over.
 
-    `on_bad`: "raise" ends with one ValueError that lists the unusable rows by line number and rule; "skip" leaves them
-    out and reports them. Raises ValueError also where the file cannot be read or ids repeat.
+    Raises one ValueError that lists all unusable rows, also those of a repeated idx, by line number and rule, or says
+    that there is no such file.
     """
-    if on_bad not in ("raise", "skip"):
-        raise ValueError(f"on_bad must be raise or skip, got {on_bad!r}")
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"annotation file {path} does not exist")
@@ -85,10 +81,10 @@ def read_museg_jsonl(path: Path, *, on_bad: str = "raise") -> ReadReport:
         else:
             line_of_id[example.example_id] = number
             examples.append(example)
-    if bad and on_bad == "raise":
+    if bad:
         raise ValueError(_bad_rows_message(path, bad))
     faults = Counter(name for example in examples for name, has in FAULTS.items() if has(example))
-    return ReadReport(tuple(examples), dict(faults), tuple(bad))
+    return ReadReport(tuple(examples), dict(faults))
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -13,15 +13,17 @@ class StepSampler:
         if prompts_per_step < 1:
             raise ValueError(f"prompts_per_step must be at least 1, got {prompts_per_step}")
         self.data, self.schedule = data, schedule
-        self.prompts_per_step, self.seed = prompts_per_step, seed
-        self._file_sizes = [len(file) for file in data.files]
+        self._shared = {
+            "prompts_per_step": prompts_per_step,
+            "file_sizes": [len(file) for file in data.files],
+            "seed": seed,
+        }
 
     def examples(self, global_step: int) -> list[GroundingExample]:
         """The examples of step `global_step`, in order. Raises ValueError outside the schedule."""
         phase, step_in_phase = self.schedule.locate(global_step)
-        shared = {"prompts_per_step": self.prompts_per_step, "file_sizes": self._file_sizes, "seed": self.seed}
         if self.data.order == "by_step":
-            refs = by_step(global_step, **shared)
+            refs = by_step(global_step, **self._shared, num_draws=self.data.num_annotated)
         else:
-            refs = by_phase(phase.position, step_in_phase, **shared)
+            refs = by_phase(phase.position, step_in_phase, **self._shared)
         return [self.data.files[ref.file][ref.row] for ref in refs]

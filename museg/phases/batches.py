@@ -29,17 +29,31 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def by_step(step: int, *, prompts_per_step: int, file_sizes: Sequence[int], seed: int) -> list[ExampleRef]:
+def by_step(
+    step: int,
+    *,
+    prompts_per_step: int,
+    file_sizes: Sequence[int],
+    seed: int,
+    num_draws: Sequence[int] | None = None,
+) -> list[ExampleRef]:
     """The examples of global step `step` when data follow the step alone, whatever the phases are.
 
     The files are read one after another, each shuffled by `seed`; when all are read, they start over in another order.
     A step may span the end of a file. With the released files (5,600 and 7,000 rows) and 14 prompts per step the second
     file begins at step 400.
+
+    `num_draws`: how often each file is drawn from before the next begins, at least its size; None: its size. A file
+    that lacks rows held out for validation is thus filled up with its own rows, reshuffled, and the next begins when it
+    would have begun.
     """
     _check(step, prompts_per_step, file_sizes)
-    epoch_rows = sum(file_sizes)
+    num_draws = file_sizes if num_draws is None else num_draws
+    if any(draws < size for draws, size in zip(num_draws, file_sizes, strict=True)):
+        raise ValueError(f"num_draws {list(num_draws)} must reach the file sizes {list(file_sizes)}")
+    epoch_draws = sum(num_draws)
     return [
-        _draw(index % epoch_rows, file_sizes, (seed, "by_step", index // epoch_rows))
+        _draw(index % epoch_draws, file_sizes, num_draws, (seed, "by_step", index // epoch_draws))
         for index in range(step * prompts_per_step, (step + 1) * prompts_per_step)
     ]
 
@@ -63,12 +77,16 @@ def by_phase(
     ]
 
 
-def _draw(position: int, file_sizes: Sequence[int], epoch_key: tuple[int | str, ...]) -> ExampleRef:
+def _draw(
+    position: int, file_sizes: Sequence[int], num_draws: Sequence[int], epoch_key: tuple[int | str, ...]
+) -> ExampleRef:
     """The example at `position` of an epoch that reads the files in order."""
-    for file, size in enumerate(file_sizes):
-        if position < size:
-            return ExampleRef(file, _shuffled(size, derive_seed(*epoch_key, file))[position])
-        position -= size
+    for file, (size, draws) in enumerate(zip(file_sizes, num_draws, strict=True)):
+        if position < draws:
+            refill, place = divmod(position, size)
+            key = (*epoch_key, file, refill) if refill else (*epoch_key, file)
+            return ExampleRef(file, _shuffled(size, derive_seed(*key))[place])
+        position -= draws
     raise AssertionError("position lies beyond the epoch")
 
 

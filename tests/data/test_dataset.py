@@ -34,7 +34,8 @@ def annotation(path: Path, videos: list[str]) -> str:
 @pytest.fixture
 def root(tmp_path) -> Path:
     (tmp_path / "data" / "videos" / "charades").mkdir(parents=True)
-    (tmp_path / "data" / "videos" / "charades" / "a.mp4").touch()
+    for name in ("a", *range(9)):
+        (tmp_path / "data" / "videos" / "charades" / f"{name}.mp4").touch()
     return tmp_path / "data"
 
 
@@ -102,17 +103,18 @@ def arguments(root, **changed) -> dict:
 
 
 def test_both_released_files_stand_in_their_order(root, tmp_path):
-    stage_1 = annotation(tmp_path / "stage_1.jsonl", ["videos/charades/a.mp4", "videos/charades/b.mp4"])
-    stage_2 = annotation(tmp_path / "stage_2.jsonl", ["videos/charades/c.mp4"])
+    stage_1 = annotation(tmp_path / "stage_1.jsonl", ["videos/charades/a.mp4", "videos/charades/0.mp4"])
+    stage_2 = annotation(tmp_path / "stage_2.jsonl", ["videos/charades/1.mp4"])
     data = museg_data(stage_1=stage_1, stage_2=stage_2, **arguments(root))
     assert [[item.example_id for item in file] for file in data.files] == [["stage_1:0", "stage_1:1"], ["stage_2:0"]]
     assert data.held_out == ()
+    assert data.kept_faults == {}
     assert (data.video_root, data.order) == (root, "by_step")
 
 
 def test_own_file_with_a_validation_file(root, tmp_path):
     train = annotation(tmp_path / "train.jsonl", ["charades/a.mp4"])
-    held_out = annotation(tmp_path / "valid.jsonl", ["charades/z.mp4"])
+    held_out = annotation(tmp_path / "valid.jsonl", ["charades/0.mp4"])
     data = jsonl_data(train_file=train, **arguments(root, held_out_file=held_out))
     assert [item.example_id for item in data.held_out] == ["valid:0"]
 
@@ -122,6 +124,18 @@ def test_own_file_with_a_held_out_share(root, tmp_path):
     data = jsonl_data(train_file=train, **arguments(root, held_out_share=0.3, seed=5))
     assert len(data.held_out) == 6  # 3 of 10 videos, two examples each
     assert not {item.video for item in data.held_out} & {item.video for item in data.files[0]}
+    assert data.num_annotated == (20,)
+
+
+def test_faults_of_all_files_are_summed(root, tmp_path):
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("stage_1", "stage_2", "held_out_file")}
+    solutions = {"stage_1": [[3, 3]], "stage_2": [[3, 3], [9, 2]], "held_out_file": [[5, 5]]}
+    for name, file in files.items():
+        row = {"idx": 0, "problem": "when?", "solution": solutions[name], "video": f"{name}.mp4", "task": "tal"}
+        Path(file).write_text(json.dumps(row))
+        (root / "videos" / f"{name}.mp4").touch()
+    data = museg_data(**arguments(root) | files)
+    assert data.kept_faults == {"zero_length_segment": 3, "reversed_segment": 1}
 
 
 def test_contradictions_are_refused(root, tmp_path):
@@ -146,10 +160,18 @@ def test_same_clip_written_in_two_ways_is_not_both_trained_on_and_held_out(root,
         jsonl_data(train_file=train, **arguments(root, held_out_file=held_out))
 
 
-def test_root_without_any_of_the_videos_is_refused_before_training(root, tmp_path):
-    train = annotation(tmp_path / "train.jsonl", ["hacs/a.mp4", "hacs/b.mp4"])
-    with pytest.raises(ValueError, match="none of the 2 annotated videos"):
+def test_root_without_most_of_the_videos_is_refused_before_training(root, tmp_path):
+    here, absent = ["videos/charades/a.mp4", "charades/a.mp4"], ["hacs/b.mp4", "hacs/c.mp4"]
+    train = annotation(tmp_path / "train.jsonl", [*here, *absent])  # the clip that is there counts once
+    with pytest.raises(
+        ValueError, match=r"2 of the 3 annotated videos .* first is .*/data/hacs/b\.mp4; set video_root"
+    ):
         jsonl_data(train_file=train, **arguments(root))
+    (root / "hacs").mkdir()
+    (root / "hacs" / "c.mp4").touch()
+    assert len(jsonl_data(train_file=train, **arguments(root)).files[0]) == 4
+    half = annotation(tmp_path / "half.jsonl", [here[0], absent[0]])
+    assert len(jsonl_data(train_file=half, **arguments(root)).files[0]) == 2
 
 
 def test_synthetic_clips_are_made_once_and_found_again(tmp_path):

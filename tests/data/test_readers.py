@@ -129,17 +129,9 @@ def test_repeated_idx_is_refused(tmp_path):
         read_museg_jsonl(written(tmp_path, GOOD, GOOD))
 
 
-def test_unusable_rows_can_be_left_out_and_stay_in_the_report(tmp_path):
-    report = read_museg_jsonl(written(tmp_path, b"{", GOOD), on_bad="skip")
-    assert len(report.examples) == 1
-    assert [row.line for row in report.skipped] == [1]
-
-
-def test_missing_file_and_unknown_option_are_refused(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         read_museg_jsonl(tmp_path / "none.jsonl")
-    with pytest.raises(ValueError, match="on_bad"):
-        read_museg_jsonl(written(tmp_path, GOOD), on_bad="keep")
 
 
 json_values = st.recursive(
@@ -152,5 +144,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), json_values))
 def test_any_json_row_is_read_or_reported(tmp_path_factory, fields):
     path = written(tmp_path_factory.mktemp("any"), GOOD | fields)
-    report = read_museg_jsonl(path, on_bad="skip")
-    assert len(report.examples) + len(report.skipped) == 1
+    try:
+        assert len(read_museg_jsonl(path).examples) == 1
+    except ValueError as error:
+        assert "line 1: " in str(error)

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from museg.data.dataset import GroundingData
+from museg.data.dataset import GroundingData, hold_out
 from museg.data.examples import GroundingExample
 from museg.data.step_sampler import StepSampler
 from museg.phases.schedule import Phase, PhaseSchedule
@@ -34,6 +35,21 @@ def test_data_follow_the_step_wherever_the_phases_meet():
         # 28 and 42 rows at 14 a step: two steps of the first file, three of the second, every row once
         assert sorted(drawn(sampler, range(2))) == sorted(f"a:{row}" for row in range(28))
         assert sorted(drawn(sampler, range(2, 5))) == sorted(f"b:{row}" for row in range(42))
+
+
+def test_held_out_rows_move_no_file_to_another_step():
+    files = [
+        [replace(item, video=f"{item.video}.{number % 40}") for number, item in enumerate(file_of(name, size))]
+        for name, size in (("a", 5600), ("b", 7000))
+    ]
+    kept, held_out = hold_out(files, 0.02, seed=0)
+    assert held_out and all(len(file) < size for file, size in zip(kept, (5600, 7000), strict=True))
+    split = GroundingData(kept, held_out, Path("."), "by_step", num_annotated=(5600, 7000))
+    sampler = StepSampler(split, schedule(400, 1400), prompts_per_step=14, seed=0)
+    for first_step in (0, 900):  # both passes over the files
+        for file, steps in zip(kept, (range(400), range(400, 900)), strict=True):
+            names = drawn(sampler, (first_step + step for step in steps))
+            assert set(names) == {item.example_id for item in file}  # every kept row, no row of the other file
 
 
 def test_data_follow_the_phase_when_asked_to():

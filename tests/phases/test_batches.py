@@ -62,6 +62,30 @@ def test_every_row_is_drawn_exactly_once_per_epoch(prompts_per_step, file_sizes,
 
 
 @given(
+    sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 15)), min_size=1, max_size=3),
+    prompts_per_step=st.integers(1, 5),
+)
+def test_a_file_that_lacks_rows_is_filled_up_with_its_own(sizes, prompts_per_step):
+    file_sizes, num_draws = [size for size, _ in sizes], [size + lacking for size, lacking in sizes]
+    steps = -(-2 * sum(num_draws) // prompts_per_step)
+    settings = {"prompts_per_step": prompts_per_step, "file_sizes": file_sizes, "num_draws": num_draws, "seed": 0}
+    drawn = [ref for step in range(steps) for ref in by_step(step, **settings)]
+    for _ in range(2):
+        for file, (size, draws) in enumerate(zip(file_sizes, num_draws, strict=True)):
+            own, drawn = drawn[:draws], drawn[draws:]
+            assert {ref.file for ref in own} == {file}
+            counts = Counter(ref.row for ref in own)
+            # whole rounds first, then part of one: no row is drawn twice more than another
+            assert set(counts) == set(range(size)) and max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_a_file_that_lacks_no_rows_keeps_its_order():
+    assert all(
+        by_step(step, **RELEASED, num_draws=(5600, 7000)) == by_step(step, **RELEASED) for step in range(0, 900, 9)
+    )
+
+
+@given(
     prompts_per_step=st.integers(1, 5),
     file_sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     phase_index=st.integers(0, 4),
@@ -93,6 +117,12 @@ def test_refused_settings(wrong):
         by_step(0, **settings)
     with pytest.raises(ValueError):
         by_phase(0, 0, **settings)
+
+
+def test_refused_draws():
+    for num_draws in ((5600, 6999), (5600,)):
+        with pytest.raises(ValueError):
+            by_step(0, **RELEASED, num_draws=num_draws)
 
 
 def test_refused_steps():
