@@ -11,7 +11,8 @@ GROW_TOKENS = 64
 class RolloutCacheLayer(CacheLayerMixin):
     """One layer's keys and values [rows, heads, tokens, width], kept in buffers with room to spare.
 
-    Concatenating, as the library's growing cache does, copies everything at every token.
+    Concatenating, as the library's growing cache does, copies everything at every token. Keys are kept in the dtype of
+    the values: under autocast the rotation leaves them in float32, which attention would round at every token anyway.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class RolloutCacheLayer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Append states [rows, heads, new, width] and return all so far."""
+        key_states = key_states.to(value_states.dtype)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]

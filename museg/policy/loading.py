@@ -121,7 +121,8 @@ def load_pretrained(
         ) from error
     freeze(model, frozen or {})
     if gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return as_policy(model, tokenizer)
 
 

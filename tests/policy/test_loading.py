@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -82,23 +83,38 @@ def test_bfloat16_weights_answer_and_learn(folder):
     assert all(parameter.grad.isfinite().all() for parameter in loaded.model.parameters())
 
 
-def test_gradient_checkpointing_changes_memory_not_numbers(policy, folder):
-    loaded = load_pretrained(path=str(folder), gradient_checkpointing=True)
-    loaded.model.train()
+def test_gradient_checkpointing_computes_layers_twice_and_changes_no_numbers(policy, folder):
+    plain, checkpointed = (load_pretrained(path=str(folder), gradient_checkpointing=on) for on in (False, True))
     batch = drawn_batch(policy, 2)
     ids, mask = encode_completions(policy, ["<answer>2.0-5.0</answer>"] * 2)
-    gradients = []
-    for one in (policy, loaded):
+    gradients, num_calls = [], []
+    for one in (plain, checkpointed):
+        calls = count_layer_calls(one)
+        one.model.train()
         log_probs = completion_log_probs(one, batch, ids, mask, 1)
         parameters = list(one.model.parameters())
         gradients.append(torch.autograd.grad(log_probs.sum(), parameters, allow_unused=True))
-    for plain, recomputed in zip(*gradients, strict=True):
-        assert (plain is None) == (recomputed is None)
-        if plain is not None:
-            torch.testing.assert_close(plain, recomputed, rtol=1e-5, atol=1e-5)
+        num_calls.append(set(calls.values()))
+    assert num_calls == [{1}, {2}]  # every layer: forward, and again on the way back
+    for kept, recomputed in zip(*gradients, strict=True):
+        assert (kept is None) == (recomputed is None)
+        if kept is not None:
+            torch.testing.assert_close(kept, recomputed, rtol=1e-5, atol=1e-5)
     # a rollout switches checkpointing off while it reads from its cache, and back on
-    greedy_rollouts(loaded, batch, RolloutSettings(max_new_tokens=2))
-    assert loaded.model.training
+    expected, actual = (greedy_rollouts(one, batch, RolloutSettings(max_new_tokens=8)) for one in (plain, checkpointed))
+    assert torch.equal(actual.completion_ids, expected.completion_ids)
+    assert checkpointed.model.training
+
+
+def count_layer_calls(policy):
+    """How often each decoder layer and vision block computes from now on; filled while it does."""
+    calls = Counter()
+    layers = [*policy.model.model.language_model.layers, *policy.model.model.visual.blocks]
+    for number, layer in enumerate(layers):
+        # the attention inside: a layer that is recomputed may be called in a way that passes its own hooks by
+        attention = layer.self_attn if hasattr(layer, "self_attn") else layer.attn
+        attention.register_forward_hook(lambda *_, number=number: calls.update([number]))
+    return calls
 
 
 def test_what_cannot_be_loaded_says_why(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from museg.policy.key_value_cache import rollout_cache
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.rollout import (
     RolloutSettings,
@@ -130,6 +131,25 @@ def test_first_tokens_follow_the_distribution(policy):
         expected = rollouts.log_probs[row, 0].exp().item()
         # four standard errors of a share out of 4000
         assert counts[index].item() / 4000 == pytest.approx(expected, abs=4 * (expected / 4000) ** 0.5)
+
+
+def test_keys_and_values_have_one_dtype_under_autocast(policy, monkeypatch):
+    caches = []
+
+    def kept_cache(num_layers):
+        caches.append(rollout_cache(num_layers))
+        return caches[-1]
+
+    monkeypatch.setattr("museg.policy.rollout.rollout_cache", kept_cache)
+    batch = drawn_batch(policy, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rollouts = greedy_rollouts(policy, batch, SETTINGS)
+        again = completion_log_probs(policy, batch, rollouts.completion_ids, rollouts.completion_mask, 1)
+    greedy_rollouts(policy, batch, SETTINGS)
+    low, full = ({states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} for cache in caches)
+    assert (low, full) == ({torch.bfloat16}, {torch.float32})
+    # bfloat16 keeps 8 bits: one step of rounding is 1/256 of a logit
+    torch.testing.assert_close(rollouts.log_probs, again.detach(), rtol=0.05, atol=0.1)
 
 
 def test_completion_mask_by_hand():
