@@ -28,7 +28,8 @@ def run(config: DictConfig) -> None:
         launch(resumed_settings(settings, list(job.overrides.task)), Path(job.runtime.output_dir))
     except RunFailed as failed:
         print(failed, file=sys.stderr)
-        if job.mode == RunMode.MULTIRUN:  # the other members of the sweep still run
+        was_stopped = failed.exit_code > 128
+        if job.mode == RunMode.MULTIRUN and not was_stopped:  # the other members of the sweep still run
             raise
         sys.exit(failed.exit_code)
 

@@ -1,6 +1,7 @@
 """From a validated configuration (plain containers) to the values a training run is made of."""
 
 import inspect
+import uuid
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
@@ -27,9 +28,10 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         seed=config["seed"],
         prompts_per_step=config["prompts_per_step"],
         module_class=locate(config["method"][TARGET]),
+        cites_times_share=config["method"].get("cites_times_share"),
         make_policy=partial(build, config["model"]),
         make_data=partial(_build_data, config["dataset"]),
-        make_loggers=partial(_build_loggers, config["logger"]),
+        make_loggers=partial(_build_loggers, config),
         reward=build(config["reward"]),
         schedule=build_schedule(**config["phase"]),
         wordings={name: PromptWording(**wording) for name, wording in prompt["wordings"].items()},
@@ -76,5 +78,20 @@ def _build_data(node: Mapping[str, Any]) -> GroundingData:
             line.close()
 
 
-def _build_loggers(nodes: Mapping[str, Mapping[str, Any]], run_dir: Path) -> list[Logger]:
-    return [build(node, save_dir=str(run_dir)) for node in nodes.values()]
+def _build_loggers(config: Mapping[str, Any], run_dir: Path) -> list[Logger]:
+    """The loggers of a run, told its settings; a resumed run goes on in the W&B run that it began."""
+    loggers = []
+    for node in config["logger"].values():
+        is_wandb = locate(node[TARGET]).__name__ == "WandbLogger"
+        extra = {"id": _wandb_id(run_dir), "resume": "allow"} if is_wandb else {}
+        loggers.append(build(node, save_dir=str(run_dir), **extra))
+        loggers[-1].log_hyperparams({key: value for key, value in config.items() if key != "logger"})
+    return loggers
+
+
+def _wandb_id(run_dir: Path) -> str:
+    """The name under which W&B knows this run folder, made up at its first use."""
+    file = run_dir / "wandb_id.txt"
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+    return file.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """From checked settings to a finished run folder: train, draw the report, say where it is."""
 
+import shlex
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from museg.config.job import build_job
 from museg.report.page import write_report
 from museg.targets import read_run_config
 from museg.training import processes
-from museg.training.callbacks import Stopped
 from museg.training.checkpoints import CONFIG_FILE
 from museg.training.phased_module import NonFiniteStep
 from museg.training.run import ColdStartFailed, train
+from museg.training.stopping import Stopped
+
+ERROR_FILE = "error.txt"
 
 
 class RunFailed(Exception):
@@ -30,18 +34,27 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
     try:
         train(build_job(settings), run_dir, settings["resume"])
     except Stopped as stopped:
-        if not processes.is_first():
-            return
-        write_report(run_dir)
-        raise RunFailed(
-            f"stopped by {stopped}; continue with: python train.py resume={run_dir}", stopped.exit_code
-        ) from None
+        if processes.is_first():
+            write_report(run_dir)
+            again = f"continue with: python train.py resume={shlex.quote(str(run_dir))}"
+            raise RunFailed(f"stopped by {stopped}; {again}", stopped.exit_code) from None
     except (ValueError, NonFiniteStep, ColdStartFailed) as error:
-        place = "" if processes.is_first() else f"process {processes.rank()}: "
-        raise RunFailed(f"{place}error: {error}", 1) from error
-    if processes.is_first():
-        report = write_report(run_dir)
-        print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
+        raise RunFailed(_complaint(error, run_dir), 1) from error
+    else:
+        if processes.is_first():
+            report = write_report(run_dir)
+            print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
+
+
+def _complaint(error: Exception, run_dir: Path) -> str:
+    """The message for the terminal; where it arose goes to a file in the run folder, with the report so far."""
+    place = "" if processes.is_first() else f"process {processes.rank()}: "
+    if not processes.is_first() or not run_dir.is_dir():
+        return f"{place}error: {error}"
+    (run_dir / ERROR_FILE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    if (run_dir / CONFIG_FILE).exists():
+        write_report(run_dir)
+    return f"error: {error}\n(where it arose: {run_dir / ERROR_FILE})"
 
 
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "schema": {"train": training_schema.TrainConfig},
-    "schema/method": {"lightning": TargetConfig},
+    "schema/method": {"lightning": TargetConfig, "supervised": training_schema.SupervisedMethodConfig},
     "schema/optimizer": {"adamw": training_schema.OptimizerConfig},
     "schema/trainer": {"lightning": training_schema.TrainerConfig},
     "schema/strategy": {"deepspeed": training_schema.DeepSpeedConfig},

@@ -12,7 +12,15 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from museg.config.derived_schema import TargetConfig
 from museg.config.limits import choice, number, share
+
+
+@dataclass
+class SupervisedMethodConfig(TargetConfig):
+    """Supervised training, and how its demonstrations look."""
+
+    cites_times_share: float = share()
 
 
 @dataclass

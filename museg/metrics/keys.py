@@ -48,6 +48,7 @@ TRAIN_KEYS: dict[str, MetricKey] = {
     "time/step_s": MetricKey("step time", "s", "wall clock of the step, waiting for clips included"),
     "time/wait_s": MetricKey("waiting for clips", "s", "time the step waited for decoded clips"),
     "time/rollout_s": MetricKey("rollout time", "s", "time of sampling the step's rollouts"),
+    "time/validation_s": MetricKey("validation time", "s", "time of one look at the held-out clips"),
     "time/update_s": MetricKey("update time", "s", "time of log-probs, backward passes and the optimizer"),
 }
 

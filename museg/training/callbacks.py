@@ -1,13 +1,13 @@
 """What happens around a step, in this order: log it, evaluate, save, show, stop if asked to."""
 
 import json
-import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 
 from museg.data.quarantine import Quarantine
 from museg.training import processes
@@ -16,27 +16,29 @@ from museg.training.held_out import Evaluation, HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
 from museg.training.run_log import RunLog
+from museg.training.step_stream import StepStream
+from museg.training.stopping import StopRequest
+
+MAX_EMPTY_STEPS = 10
+"""Steps in a row without any readable clip after which a run gives up."""
 
 
 class StepLogger(Callback):
     """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis."""
 
-    def __init__(self, run_log: RunLog, job: TrainingJob, quarantine: Quarantine) -> None:
-        self.run_log, self.job, self.quarantine = run_log, job, quarantine
-        self.watch, self.wait_s = Stopwatch(), 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, module: PhasedModule) -> None:
-        self.watch = Stopwatch()
+    def __init__(self, run_log: RunLog | None, job: TrainingJob, quarantine: Quarantine, stream: StepStream) -> None:
+        self.run_log, self.job, self.quarantine, self.stream = run_log, job, quarantine, stream
+        self.watch, self.num_empty_steps = Stopwatch(), 0
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: PhasedModule, batch: Any, batch_idx: int) -> None:
-        self.wait_s = self.watch.lap_s()
+        self.watch = Stopwatch()
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step, phase = module.steps_done, self.job.schedule.locate(batch.global_step)[0].name
         processes.share_quarantine(self.quarantine)
         metrics = outputs["metrics"] | {
-            "time/wait_s": self.wait_s,
-            "time/step_s": self.wait_s + self.watch.lap_s(),
+            "time/wait_s": self.stream.wait_s,
+            "time/step_s": self.stream.wait_s + self.watch.lap_s(),
             "data/num_quarantined": float(len(self.quarantine)),
         }
         module.last_metrics = metrics
@@ -45,6 +47,25 @@ class StepLogger(Callback):
             self.run_log.add_completions(outputs["completions"])
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step)
+            log_table(logger, outputs["completions"], step)
+        self.refuse_to_train_on_nothing(metrics)
+
+    def refuse_to_train_on_nothing(self, metrics: Mapping[str, float]) -> None:
+        """Raise `ValueError` after several steps in a row without a readable clip."""
+        self.num_empty_steps = 0 if metrics["data/num_prompts"] else self.num_empty_steps + 1
+        if self.num_empty_steps == MAX_EMPTY_STEPS:
+            raise ValueError(
+                f"no clip of the last {MAX_EMPTY_STEPS} steps could be read; {self.quarantine.file} says why. Is the "
+                "video root the right one?"
+            )
+
+
+def log_table(logger: Logger, completions: Sequence[Mapping[str, Any]], step: int) -> None:
+    """Show sampled completions where the logger has tables (W&B)."""
+    if completions and hasattr(logger, "log_table"):
+        columns = ["example_id", "query", "targets", "text", "reward"]
+        data = [[str(record[column]) for column in columns] for record in completions]
+        logger.log_table("completions", columns=columns, data=data, step=step)
 
 
 class HeldOutEvaluator(Callback):
@@ -72,12 +93,12 @@ class HeldOutEvaluator(Callback):
 
     def evaluate(self, trainer: pl.Trainer, module: PhasedModule, phase: str, stage: str | None) -> None:
         """One `validation` row, and `predictions/<stage>.jsonl` where a stage of the run ends."""
-        modes = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",)
+        modes, watch = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",), Stopwatch()
         evaluation = evaluate_held_out(trainer, module, self.held_out, modes)
         if not evaluation.predictions:  # nothing is held out: the released recipe trains on every row
             return
         self.latest = evaluation
-        metrics = self.latest.metrics()
+        metrics = self.latest.metrics() | {"time/validation_s": watch.lap_s()}
         if trainer.is_global_zero:
             self.run_log.add(module.steps_done, phase, "validation", metrics)
             if stage:
@@ -107,7 +128,7 @@ def write_predictions(file: Path, evaluation: Evaluation) -> None:
 class Checkpointer(Callback):
     """Saves every `checkpoint.every_steps` steps, at the end of each fit, and when the run is asked to stop."""
 
-    def __init__(self, job: TrainingJob, run_dir: Path, stop: "StopRequest") -> None:
+    def __init__(self, job: TrainingJob, run_dir: Path, stop: StopRequest) -> None:
         self.job, self.run_dir, self.stop = job, run_dir, stop
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
@@ -116,56 +137,3 @@ class Checkpointer(Callback):
         if at_end or step % self.job.checkpoint.every_steps == 0 or is_asked:
             write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
         trainer.should_stop = trainer.should_stop or is_asked
-
-
-class Stopped(Exception):
-    """The run was asked to stop by a signal and left a resumable folder."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.exit_code = 128 + signal_number
-
-
-class StopRequest:
-    """Remembers SIGTERM or Ctrl-C until the running step is finished; a second Ctrl-C stops at once.
-
-    Lightning puts its own handlers in place when a fit begins, so ours are set by the first hook after that.
-    """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-
-    def agree(self) -> bool:
-        """Whether a signal has arrived in any process; all of them ask at the same point, and stop together."""
-        arrived = [number for number in processes.gather(self.signal_number) if number is not None]
-        self.signal_number = arrived[0] if arrived else self.signal_number
-        return bool(arrived)
-
-    def listen(self) -> None:
-        """Take over the signals."""
-        for number in self.SIGNALS:
-            signal.signal(number, self._remember)
-
-    def raise_if_requested(self) -> None:
-        """Raise `Stopped` once the work in hand is safe on disk."""
-        if self.agree():
-            raise Stopped(self.signal_number)
-
-    def _remember(self, number: int, frame: Any) -> None:
-        if self.signal_number is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal_number = number
-        if processes.is_first():
-            print("\nFinishing this step and saving; press Ctrl-C again to stop at once.", flush=True)
-
-
-class StopListener(Callback):
-    """Lets a `StopRequest` hear signals while a fit runs."""
-
-    def __init__(self, stop: StopRequest) -> None:
-        self.stop = stop
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.stop.listen()

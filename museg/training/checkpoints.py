@@ -1,7 +1,9 @@
 """Checkpoints that survive a kill at any moment, and the rule for what may be resumed."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +14,22 @@ import yaml
 
 from museg.training import processes
 
+COMPLETE = re.compile(r"step_(\d{6,})")
 STATE_FILE = "state.ckpt"
 SHARDED_WEIGHTS_FILE = "checkpoint/mp_rank_00_model_states.pt"
 CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
-    {"resume", "logger", "checkpoint.keep", "video.num_workers", "video.steps_ahead", "video.cache_mib"}
+    {
+        "resume",
+        "logger",
+        "checkpoint.keep",
+        "video.num_workers",
+        "video.steps_ahead",
+        "video.cache_mib",
+        "dataset.root",  # the same data in another place
+        "dataset.video_root",
+        "cold_start.cache_dir",
+    }
 )
 """Settings a resumed run may change: none of them alters a number."""
 
@@ -43,8 +56,8 @@ class Checkpoint(NamedTuple):
 
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
     """Complete checkpoints of a run, oldest first: a folder gets its final name once everything in it is on disk."""
-    folders = (run_dir / "checkpoints").glob("step_*")
-    found = [Checkpoint(folder, int(folder.name.removeprefix("step_"))) for folder in folders]
+    named = ((folder, COMPLETE.fullmatch(folder.name)) for folder in (run_dir / "checkpoints").glob("step_*"))
+    found = [Checkpoint(folder, int(name[1])) for folder, name in named if name]
     return sorted(found, key=lambda checkpoint: checkpoint.global_step)
 
 
@@ -84,6 +97,15 @@ def force_to_disk(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sha256_of(file: Path) -> str:
+    """The file's SHA-256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(2**24):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None) -> None:

@@ -16,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from safetensors.torch import load_model, save_model
 
 from museg.data.clips import StepBatch
 from museg.phases.learning_rate import learning_rate
 from museg.policy.loading import Policy
 from museg.training import processes
-from museg.training.callbacks import StopRequest, evaluate_held_out
+from museg.training.callbacks import evaluate_held_out
 from museg.training.checkpoints import force_to_disk
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.optimizers import muon_and_adamw
-from museg.training.phased_module import example_ids_of
+from museg.training.phased_module import Stopwatch, example_ids_of
 from museg.training.sft_module import SftModule
+from museg.training.stopping import StopRequest
+from museg.video.synthetic import DRAWING_VERSION
 
 DECIDES = (
     "seed",
@@ -41,24 +44,33 @@ DECIDES = (
     "rollout.max_context_tokens",
     "validation.num_examples",  # which clips are held out
     "optimizer.max_grad_norm",
+    "trainer.accelerator",
     "trainer.precision",
+    "trainer.num_threads",
+    "trainer.micro_batch_prompts",
 )
 """The settings that the result of a cold start depends on."""
 
 
+COLD_START_VERSION = 1
+"""Part of the cache key: raise it when the same settings begin to give other weights."""
+
+
 @dataclass(frozen=True)
 class ColdStartRecord:
-    """How a cold start went: supervised steps, why it stopped, and its curve (one mapping per evaluation)."""
+    """How a cold start went: supervised steps, why it stopped, its curve (a mapping per evaluation), its duration."""
 
     steps: int
     stopped_because: str
     reached_target: bool
     curve: list[dict[str, float]]
+    wall_s: float = 0.0
 
 
 def cache_folder(job: TrainingJob) -> Path:
     """Where the result of this configuration and seed is kept."""
-    parts = {key: reduce(lambda node, name: node[name], key.split("."), job.config) for key in DECIDES}
+    parts: dict[str, Any] = {key: reduce(lambda node, name: node[name], key.split("."), job.config) for key in DECIDES}
+    parts |= {"torch": torch.__version__, "drawing": DRAWING_VERSION, "code": COLD_START_VERSION}
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return Path(job.cold_start.cache_dir) / key
 
@@ -149,6 +161,7 @@ class ColdStartModule(SftModule):
 
 def run_cold_start(trainer: pl.Trainer, module: ColdStartModule, batches: Iterable[StepBatch]) -> ColdStartRecord:
     """Train until the criterion is met or the steps are used up."""
+    watch = Stopwatch()
     trainer.fit(module, batches)
     module.stop.raise_if_requested()
     target, last = module.job.cold_start.target_mean_iou, module.curve[-1]
@@ -156,4 +169,4 @@ def run_cold_start(trainer: pl.Trainer, module: ColdStartModule, batches: Iterab
     because = f"held-out mean IoU {last['mean_iou']:.3f} " + (
         f"reached {target}" if reached else f"had not reached {target} when the steps were used up"
     )
-    return ColdStartRecord(int(last["step"]), because, reached, module.curve)
+    return ColdStartRecord(int(last["step"]), because, reached, module.curve, watch.lap_s())

@@ -109,12 +109,17 @@ class ColdStartSettings:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One run. `make_*` are called once, when the run needs the thing; `config` is what the run folder records."""
+    """One run, as `config` records it in the run folder.
+
+    `make_*` are called once, when the run needs the thing. `cites_times_share`: share of the demonstrations of
+    `method=sft` whose reasoning names the times; None for other methods.
+    """
 
     name: str
     seed: int
     prompts_per_step: int
     module_class: type
+    cites_times_share: float | None
     make_policy: Callable[[], Policy]
     make_data: Callable[[], GroundingData]
     make_loggers: Callable[[Path], list[Logger]]

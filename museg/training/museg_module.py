@@ -30,11 +30,17 @@ from museg.training.step_metrics import whole_step
 
 
 class MusegModule(PhasedModule):
-    """Reinforcement of the policy; `reference` is re-anchored by the run at each restart and never trained."""
+    """Reinforcement of the policy.
 
-    needs_reference = True
+    `reference` is re-anchored by the run at each restart and never trained; None where the KL term has no weight.
+    """
 
-    def __init__(self, policy: Policy, job: TrainingJob, reference: Reference) -> None:
+    @staticmethod
+    def needs_reference(job: TrainingJob) -> bool:
+        """Whether the objective holds the policy to a reference."""
+        return job.objective.beta > 0
+
+    def __init__(self, policy: Policy, job: TrainingJob, reference: Reference | None = None) -> None:
         super().__init__(policy, job)
         self.reference = reference
 
@@ -94,13 +100,11 @@ class MusegModule(PhasedModule):
             rows = slice(part.start * num_generations, part.stop * num_generations)
             ids, mask = rollouts.completion_ids[rows], rollouts.completion_mask[rows]
             inputs = (prompts.select(list(part)), ids, mask, num_generations)
-            with torch.no_grad():
-                reference_log_probs = completion_log_probs(self.reference.policy, *inputs)
             log_probs = completion_log_probs(self.policy, *inputs)
             result = grpo_loss(
                 log_probs,
                 None,  # one update per rollout: the sampling policy is the current one
-                reference_log_probs,
+                self.reference_log_probs(*inputs),
                 advantages[rows],
                 mask,
                 beta=objective.beta,
@@ -117,6 +121,13 @@ class MusegModule(PhasedModule):
         weight = float(averaging_weight(rollouts.completion_mask, objective.averaging))
         loss = self.accumulate(step, example_ids, weight, loss_of)
         return {"loss/total": loss} | totals | self.step_optimizer(step, example_ids)
+
+    def reference_log_probs(self, *inputs: Any) -> Tensor | None:
+        """Log-probabilities of the same completions under the reference, if there is one."""
+        if self.reference is None:
+            return None
+        with torch.no_grad():
+            return completion_log_probs(self.reference.policy, *inputs)
 
     def describe(
         self,

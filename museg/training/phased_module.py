@@ -57,19 +57,30 @@ class PhasedModule(pl.LightningModule):
         self.policy = policy
         self.job = job
         self.steps_done = 0
+        self.reference_sha256 = ""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """A fresh optimizer; Lightning restores its state when a fit is continued."""
         return adamw(self.model, self.job.optimizer)
 
+    def on_fit_start(self) -> None:
+        """Training mode: pretrained weights come in evaluation mode, in which gradient checkpointing is off."""
+        self.model.train()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our counter, and leave out Lightning's own: a continued fit begins a new pass at the right step."""
         checkpoint["steps_done"] = self.steps_done
+        checkpoint["reference_sha256"] = self.reference_sha256
         checkpoint.pop("loops", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the counter back."""
+        """Take the counter back. Raises `ValueError` when the reference is not the one that the steps so far had."""
         self.steps_done = int(checkpoint["steps_done"])
+        if checkpoint["reference_sha256"] != self.reference_sha256:
+            raise ValueError(
+                "the reference weights in reference/ are not those this checkpoint was trained with: put the original "
+                "files back, or start a new run"
+            )
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
         """Frames stay where they are: only the prompt batch made of them travels."""

@@ -89,4 +89,6 @@ def describe_step(metrics: Mapping[str, float]) -> str:
         ("loss", "loss/total", ".3f"),
         ("s/step", "time/step_s", ".2f"),
     )
-    return "".join(f"{label} {metrics[key]:{form}}  " for label, key, form in shown if key in metrics)
+    unreadable = int(metrics.get("data/num_quarantined", 0))
+    warning = f"{unreadable} unreadable clips  " if unreadable else ""
+    return warning + "".join(f"{label} {metrics[key]:{form}}  " for label, key, form in shown if key in metrics)

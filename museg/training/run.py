@@ -4,21 +4,17 @@ A fit is what one optimizer trains. Its starting weights are written once to `re
 of the fit's KL term, and a fit that is continued after a kill finds its reference there.
 """
 
-import copy
 import json
-import logging
 import random
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.precision import DeepSpeedPrecision
-from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
@@ -27,10 +23,10 @@ from museg.metrics.keys import columns, held_out_key
 from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
 from museg.policy.loading import export
-from museg.policy.reference import Reference
+from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
-from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger, StopListener, StopRequest
-from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
+from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger
+from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder, sha256_of
 from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
@@ -38,7 +34,9 @@ from museg.training.phased_module import Stopwatch
 from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
-from museg.training.summary import write_summary
+from museg.training.stopping import StopListener, StopRequest
+from museg.training.summary import SUMMARY_FILE, training_s, write_summary
+from museg.training.trainers import lightning_trainer
 
 COLD_START_FILE = "cold_start.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -56,10 +54,30 @@ def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[st
     Several processes train one run, in the folder of the first. Raises `ValueError` when the folder may not be used so,
     and `Stopped` when a signal ended the run early (the folder can then be continued with `resume="auto"`).
     """
-    with processes.joined(lightning_trainer(job, run_dir, [], [])):
+    with processes.joined(lightning_trainer(job, run_dir, [], [])), torch_threads(job.trainer.num_threads):
         run_dir = processes.shared_folder(run_dir)
         processes.on_first(lambda: open_run_folder(run_dir, job.config, resume))
-        return Run(job, run_dir).train()
+        finished = processes.on_first(lambda: finished_summary(job, run_dir))
+        return finished or Run(job, run_dir).train()
+
+
+def finished_summary(job: TrainingJob, run_dir: Path) -> dict[str, Any] | None:
+    """The summary of a run that has nothing left to do, else None."""
+    file, checkpoints = run_dir / SUMMARY_FILE, complete_checkpoints(run_dir)
+    if not file.exists() or not checkpoints or checkpoints[-1].global_step < job.schedule.total_steps:
+        return None
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def torch_threads(num_threads: int | None) -> Iterator[None]:
+    """Use so many threads of the processor, and afterwards, for the next member of a sweep, as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Run:
@@ -77,9 +95,7 @@ class Run:
 
     def train(self) -> dict[str, Any]:
         """Train to the end of the schedule, from the newest complete checkpoint where there is one."""
-        total, watch, timings_s = Stopwatch(), Stopwatch(), {}
-        if self.job.trainer.num_threads is not None:
-            torch.set_num_threads(self.job.trainer.num_threads)
+        watch, timings_s = Stopwatch(), {}
         self.data = processes.first_alone(self.job.make_data)
         self.policy = self.job.make_policy()
         loggers = self.job.make_loggers(self.run_dir)
@@ -89,17 +105,20 @@ class Run:
                 self.held_out = self.held_out_set()
                 timings_s["decode_held_out"] = watch.lap_s()
                 start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
-                timings_s["cold_start"] = watch.lap_s()
                 self.run_fits(loggers)
-                timings_s["training"] = watch.lap_s()
-        finally:
-            for logger in loggers:
-                close_logger(logger)
+        except BaseException:
+            close(loggers, has_failed=True)
+            raise
+        close(loggers, has_failed=False)
 
         def finish() -> dict[str, Any]:
             export(self.policy, self.run_dir / "exported")
-            timings_s["total"] = total.lap_s()
-            return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s)
+            # Both are read from what the run recorded, so that they hold after a resume too.
+            timings_s["cold_start"] = start.wall_s if start else 0.0
+            timings_s["training"] = training_s(self.log)
+            timings_s["total"] = sum(timings_s.values())
+            found = {"kept_faults": dict(self.data.kept_faults), "clips": self.clips.counts}
+            return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s, found)
 
         return processes.on_first(finish)
 
@@ -146,9 +165,10 @@ class Run:
         if record is None:
             record = self.train_cold_start()
             processes.on_first(lambda: save_cached(self.job, self.policy, record))
-        if self.log is not None:
+        elif self.log is not None:
             for point in record.curve:
                 self.log_cold_start(point)
+        if self.log is not None:
             (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
         if not record.reached_target:
             raise ColdStartFailed(
@@ -173,6 +193,8 @@ class Run:
             if not processes.is_first():
                 return
             score = f"  held-out mIoU {point['mean_iou']:.3f}" if "mean_iou" in point else ""
+            if score:
+                self.log_cold_start(point)
             line.show(int(point["step"]), f"loss {point['loss']:.3f}{score}", now=bool(score))
 
         held_out = self.held_out.first(settings.num_eval_examples)
@@ -196,6 +218,7 @@ class Run:
     def run_fits(self, loggers: list[Logger]) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
         done = self.checkpoint.global_step if self.checkpoint else 0
+        self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name)
         for fit in self.job.schedule.fits():
             if fit.end_step > done:
                 continued = self.checkpoint if self.checkpoint and fit.start_step < done else None
@@ -212,24 +235,24 @@ class Run:
         module = self.module(fit, continued)
         module.steps_done = first_step
         sampler = StepSampler(self.data, job.schedule, job.prompts_per_step, job.seed)
-        evaluator = HeldOutEvaluator(self.held_out, self.log, job, self.run_dir, self.start_name)
+        stream = StepStream(self.clips, sampler.examples, first_step, fit.end_step)
         callbacks = [
             StopListener(self.stop),
-            StepLogger(self.log, job, self.clips.quarantine),
-            evaluator,
-            ProgressBar(job, evaluator),
+            StepLogger(self.log, job, self.clips.quarantine, stream),
+            self.evaluator,
+            ProgressBar(job, self.evaluator),
             Checkpointer(job, self.run_dir, self.stop),
         ]
         self.trainer(callbacks, loggers).fit(
             module,
-            StepStream(self.clips, sampler.examples, first_step, fit.end_step),
+            stream,
             ckpt_path=str(continued.state_file) if continued else None,
             weights_only=True,
         )
 
     def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:
         """The method's module; with a reference anchored at the start of the fit where the method needs one."""
-        if not self.job.module_class.needs_reference:
+        if not self.job.module_class.needs_reference(self.job):
             return self.job.module_class(self.policy, self.job)
         folder = self.run_dir / "reference" / fit.name
         reference = Reference(self.policy)
@@ -237,7 +260,9 @@ class Run:
             reference.load(folder)
         else:
             processes.on_first(lambda: reference.save(folder))
-        return self.job.module_class(self.policy, self.job, reference)
+        module = self.job.module_class(self.policy, self.job, reference)
+        module.reference_sha256 = processes.on_first(lambda: sha256_of(folder / WEIGHTS_FILE))
+        return module
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint's weights into the policy, without any optimizer state."""
@@ -251,63 +276,9 @@ class Run:
         return lightning_trainer(self.job, self.run_dir, callbacks, loggers, is_sharded=is_sharded)
 
 
-def lightning_trainer(
-    job: TrainingJob,
-    run_dir: Path,
-    callbacks: Iterable[pl.Callback],
-    loggers: list[Logger],
-    *,
-    is_sharded: bool = True,
-) -> pl.Trainer:
-    """A Lightning trainer; steps, logs, checkpoints and validation are ours.
-
-    Off, `is_sharded` trains without DeepSpeed where that was asked for: it takes no more than one optimizer.
-    """
-    settings = job.trainer
-    strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
-    arithmetic: dict[str, Any] = {"precision": settings.precision}
-    if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
-        strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
-        arithmetic = {"plugins": FramesAsTheyAre(settings.precision)}
-    elif isinstance(strategy, DeepSpeedStrategy):
-        strategy = "ddp"
-    quiet_lightning()
-    return pl.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=strategy,
-        **arithmetic,
-        max_epochs=1,
-        callbacks=list(callbacks),
-        logger=loggers or False,
-        log_every_n_steps=1,
-        default_root_dir=run_dir,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-
-
-class FramesAsTheyAre(DeepSpeedPrecision):
-    """DeepSpeed's precision, leaving the clips of a step alone: only the tensors of the prompt batch have a type."""
-
-    def convert_input(self, data: Any) -> Any:
-        return data
-
-
-def close_logger(logger: Logger) -> None:
-    """End a logger, so that a failed member of a sweep leaves no open W&B run to the next."""
-    logger.finalize("success")
-    if type(logger).__name__ == "WandbLogger":
-        logger.experiment.finish()
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says of choices that are ours and meant."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*"):
-        warnings.filterwarnings("ignore", message)
+def close(loggers: Iterable[Logger], *, has_failed: bool) -> None:
+    """End the loggers, so that a failed member of a sweep leaves no open W&B run to the next."""
+    for logger in loggers:
+        logger.finalize("failed" if has_failed else "success")
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=int(has_failed))

@@ -22,7 +22,7 @@ class RunLog:
         self.metrics_file = run_dir / "metrics.csv"
         self.completions_file = run_dir / "completions.jsonl"
         self.columns = [*INDEX_COLUMNS, *metric_columns]
-        if not self.metrics_file.exists():
+        if not self.metrics_file.exists() or not self.metrics_file.stat().st_size:
             _write_whole(self.metrics_file, [",".join(self.columns)])
 
     def add(

@@ -12,6 +12,7 @@ from museg.objectives.supervised import supervised_loss
 from museg.phases.batches import derive_seed
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
+from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch, example_ids_of
 from museg.training.step_metrics import whole_step
 
@@ -19,7 +20,10 @@ from museg.training.step_metrics import whole_step
 class SftModule(PhasedModule):
     """Maximum likelihood of the demonstrated answer. Phases change the data and the wording; there are no rewards."""
 
-    needs_reference = False
+    @staticmethod
+    def needs_reference(job: TrainingJob) -> bool:
+        """Likelihood needs none."""
+        return False
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """Learn the demonstrations of this step's examples."""
@@ -27,7 +31,7 @@ class SftModule(PhasedModule):
         phase, _ = self.job.schedule.locate(step)
         self.steps_done = step + 1
         metrics = {"data/num_prompts": float(len(batch.clips))}
-        loss = self.learn(batch, phase.prompt, self.job.cold_start.cites_times_share)
+        loss = self.learn(batch, phase.prompt, self.job.cites_times_share)
         if loss is not None:
             metrics |= {"loss/total": loss} | self.step_optimizer(step, example_ids_of(batch))
             metrics |= {"time/update_s": watch.lap_s()}

@@ -1,5 +1,6 @@
 """What Lightning iterates over: this process's share of each optimizer step, decoded ahead."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,7 +13,8 @@ class StepStream:
     """Iterable of `StepBatch` for the steps `start_step .. end_step - 1`; its length is their number.
 
     Which examples a step holds is a pure function of the step (`examples_of`), so a resumed run asks for exactly what
-    the killed one would have asked for. A clip's `position` is its place in the whole step.
+    the killed one would have asked for. A clip's `position` is its place in the whole step. `wait_s` is how long the
+    latest step's clips were waited for.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class StepStream:
         self.clips = clips
         self.examples_of = examples_of
         self.steps = range(start_step, end_step)
+        self.wait_s = 0.0
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -32,6 +35,9 @@ class StepStream:
     def __iter__(self) -> Iterator[StepBatch]:
         rank, world_size = processes.rank(), processes.world_size()
         plan = ((step, self.examples_of(step)[rank::world_size]) for step in self.steps)
-        for batch in self.clips.stream(plan):
+        batches, asked_at = self.clips.stream(plan), time.perf_counter()
+        for batch in batches:
+            self.wait_s = time.perf_counter() - asked_at
             clips = [replace(clip, position=rank + world_size * clip.position) for clip in batch.clips]
             yield replace(batch, clips=clips)
+            asked_at = time.perf_counter()

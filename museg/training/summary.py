@@ -14,6 +14,7 @@ from museg.training.cold_start import ColdStartRecord
 from museg.training.job import TrainingJob
 from museg.training.run_log import RunLog
 
+SUMMARY_FILE = "summary.json"
 PACKAGES = ("museg", "torch", "transformers", "lightning", "hydra-core", "decord", "av")
 
 
@@ -24,8 +25,9 @@ def write_summary(
     start_name: str,
     cold_start: ColdStartRecord | None,
     timings_s: Mapping[str, float],
+    found: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write `summary.json` in one move and return its content."""
+    """Write `summary.json` in one move and return its content; `found` is what the data turned out to be like."""
     stages = {start_name: 0} | job.schedule.ends()
     rows = {int(row["step"]): row for row in log.rows() if row["kind"] == "validation"}
     summary = {
@@ -37,13 +39,19 @@ def write_summary(
             for name, end in job.schedule.ends().items()
         ],
         "cold_start": None if cold_start is None else dict(cold_start.__dict__),
+        "data": dict(found),
         "timings_s": dict(timings_s),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
     }
-    temporary = run_dir / ".summary.json.new"
+    temporary = run_dir / f".{SUMMARY_FILE}.new"
     temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    os.replace(temporary, run_dir / "summary.json")
+    os.replace(temporary, run_dir / SUMMARY_FILE)
     return summary
+
+
+def training_s(log: RunLog) -> float:
+    """Seconds of all logged steps and looks at the held-out clips; a step that was done twice counts once."""
+    return sum(float(row[key] or 0) for row in log.rows() for key in ("time/step_s", "time/validation_s"))
 
 
 def _scores(row: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from museg.config.job import build_job
 from museg.data.clips import StepBatch
 from museg.training.job import TrainingJob
-from museg.training.run import quiet_lightning
+from museg.training.trainers import quiet_lightning
 from tests.policy.drawn_clips import drawn_clip
 from tests.walks import tiny_runs
 

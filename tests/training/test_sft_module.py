@@ -12,7 +12,7 @@ from museg.training.sft_module import SftModule, demonstrate
 from tests.policy.drawn_clips import drawn_clip
 from tests.training.small_fits import copied_weights, fit, small_job, step_batch
 
-CITING = ("method=sft", "cold_start.cites_times_share=1", "optimizer.warmup_steps=0")
+CITING = ("method=sft", "method.cites_times_share=1", "optimizer.warmup_steps=0")
 
 
 def sft_module(outputs, *overrides) -> SftModule:

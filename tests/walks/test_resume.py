@@ -71,8 +71,8 @@ def train_until_boundary(run_settings: dict, run_dir: Path, step: int) -> None:
 
 def train_until_signal(run_settings: dict, run_dir: Path, step: int) -> None:
     """Train, and be asked to stop in the middle of a step."""
-    from museg.training.callbacks import Stopped
     from museg.training.museg_module import MusegModule
+    from museg.training.stopping import Stopped
 
     updated = MusegModule.update
 

@@ -1,0 +1,88 @@
+"""Lightning trainers that leave steps, logs, checkpoints and validation to us."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import DeepSpeedPrecision
+from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from museg.training.job import TrainerSettings, TrainingJob
+
+
+def lightning_trainer(
+    job: TrainingJob,
+    run_dir: Path,
+    callbacks: Iterable[pl.Callback],
+    loggers: list[Logger],
+    *,
+    is_sharded: bool = True,
+) -> pl.Trainer:
+    """A Lightning trainer; steps, logs, checkpoints and validation are ours.
+
+    Off, `is_sharded` trains without DeepSpeed where that was asked for: it takes no more than one optimizer.
+    """
+    settings = job.trainer
+    strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
+    arithmetic: dict[str, Any] = {"precision": settings.precision}
+    if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
+        strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
+        arithmetic = {"plugins": FramesAsTheyAre(settings.precision)}
+    elif isinstance(strategy, DeepSpeedStrategy):
+        strategy = "ddp"
+    quiet_lightning()
+    try:
+        return _trainer(settings, strategy, arithmetic, callbacks, loggers, run_dir)
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"this machine cannot run trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}: "
+            f"{error} trainer=cpu needs no GPU."
+        ) from error
+
+
+def _trainer(
+    settings: TrainerSettings,
+    strategy: Any,
+    arithmetic: dict[str, Any],
+    callbacks: Iterable[pl.Callback],
+    loggers: list[Logger],
+    run_dir: Path,
+) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=strategy,
+        **arithmetic,
+        max_epochs=1,
+        callbacks=list(callbacks),
+        logger=loggers or False,
+        log_every_n_steps=1,
+        default_root_dir=run_dir,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+class FramesAsTheyAre(DeepSpeedPrecision):
+    """DeepSpeed's precision, leaving the clips of a step alone: only the tensors of the prompt batch have a type."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says of choices that are ours and meant."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*"):
+        warnings.filterwarnings("ignore", message)
