@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL of about half a million parameters, from random weights, that learns the synthetic task on a CPU."""
+"""A Qwen2.5-VL of 624,960 parameters (by default), from random weights, that learns the synthetic task on a CPU."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
