@@ -24,7 +24,7 @@ FRAMES_PER_TOKEN = 2
 """Qwen2.5-VL merges two frames (and 28 x 28 pixels) into one token."""
 
 TEXT_TOKENS = 256
-"""What the words of a prompt (about 150 tokens) and a short answer take beside the video."""
+"""What the text of a prompt (estimated: 150 tokens) and a short answer take beside the video."""
 
 REQUIRED_PACKAGES = {
     "WandbLogger": ("wandb", "pip install wandb"),
