@@ -28,7 +28,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         seed=config["seed"],
         prompts_per_step=config["prompts_per_step"],
         module_class=locate(config["method"][TARGET]),
-        cites_times_share=config["method"].get("cites_times_share"),
+        module_options={key: value for key, value in config["method"].items() if key != TARGET},
         make_policy=partial(build, config["model"]),
         make_data=partial(_build_data, config["dataset"]),
         make_loggers=partial(_build_loggers, config),

@@ -47,7 +47,6 @@ DECIDES = (
     "trainer.accelerator",
     "trainer.precision",
     "trainer.num_threads",
-    "trainer.micro_batch_prompts",
 )
 """The settings that the result of a cold start depends on."""
 
@@ -109,7 +108,7 @@ class ColdStartModule(SftModule):
         stop: StopRequest,
         on_step: Callable[[Mapping[str, float]], None],
     ) -> None:
-        super().__init__(policy, job)
+        super().__init__(policy, job, cites_times_share=job.cold_start.cites_times_share)
         self.held_out, self.stop, self.on_step = held_out, stop, on_step
         self.curve: list[dict[str, float]] = []
         self.loss = math.nan
@@ -136,7 +135,7 @@ class ColdStartModule(SftModule):
     def learn_step(self, step: int, batch: StepBatch) -> None:
         """One update, if any clip can be read; wordings take turns, so that every phase of a sweep can start here."""
         wordings = sorted(self.job.wordings)
-        loss = self.learn(batch, wordings[step % len(wordings)], self.job.cold_start.cites_times_share)
+        loss = self.learn(batch, wordings[step % len(wordings)])
         if loss is not None:
             self.loss = loss
             self.clip(step, example_ids_of(batch))

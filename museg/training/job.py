@@ -111,15 +111,15 @@ class ColdStartSettings:
 class TrainingJob:
     """One run, as `config` records it in the run folder.
 
-    `make_*` are called once, when the run needs the thing. `cites_times_share`: share of the demonstrations of
-    `method=sft` whose reasoning names the times; None for other methods.
+    `make_*` are called once, when the run needs the thing. `module_class(policy, job, [reference,] **module_options)`
+    is what trains.
     """
 
     name: str
     seed: int
     prompts_per_step: int
     module_class: type
-    cites_times_share: float | None
+    module_options: Mapping[str, Any]
     make_policy: Callable[[], Policy]
     make_data: Callable[[], GroundingData]
     make_loggers: Callable[[Path], list[Logger]]

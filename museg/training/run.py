@@ -253,14 +253,14 @@ class Run:
     def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:
         """The method's module; with a reference anchored at the start of the fit where the method needs one."""
         if not self.job.module_class.needs_reference(self.job):
-            return self.job.module_class(self.policy, self.job)
+            return self.job.module_class(self.policy, self.job, **self.job.module_options)
         folder = self.run_dir / "reference" / fit.name
         reference = Reference(self.policy)
         if continued:
             reference.load(folder)
         else:
             processes.on_first(lambda: reference.save(folder))
-        module = self.job.module_class(self.policy, self.job, reference)
+        module = self.job.module_class(self.policy, self.job, reference, **self.job.module_options)
         module.reference_sha256 = processes.on_first(lambda: sha256_of(folder / WEIGHTS_FILE))
         return module
 

@@ -10,6 +10,7 @@ from museg.data.examples import GroundingExample
 from museg.dialogue.demonstrations import demonstration
 from museg.objectives.supervised import supervised_loss
 from museg.phases.batches import derive_seed
+from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
 from museg.training.job import TrainingJob
@@ -18,7 +19,14 @@ from museg.training.step_metrics import whole_step
 
 
 class SftModule(PhasedModule):
-    """Maximum likelihood of the demonstrated answer. Phases change the data and the wording; there are no rewards."""
+    """Maximum likelihood of the demonstrated answer. Phases change the data and the wording; there are no rewards.
+
+    `cites_times_share`: share of the demonstrations whose reasoning names the times.
+    """
+
+    def __init__(self, policy: Policy, job: TrainingJob, *, cites_times_share: float) -> None:
+        super().__init__(policy, job)
+        self.cites_times_share = cites_times_share
 
     @staticmethod
     def needs_reference(job: TrainingJob) -> bool:
@@ -31,13 +39,13 @@ class SftModule(PhasedModule):
         phase, _ = self.job.schedule.locate(step)
         self.steps_done = step + 1
         metrics = {"data/num_prompts": float(len(batch.clips))}
-        loss = self.learn(batch, phase.prompt, self.job.cites_times_share)
+        loss = self.learn(batch, phase.prompt)
         if loss is not None:
             metrics |= {"loss/total": loss} | self.step_optimizer(step, example_ids_of(batch))
             metrics |= {"time/update_s": watch.lap_s()}
         return whole_step(metrics, [])
 
-    def learn(self, batch: StepBatch, wording: str, cites_times_share: float) -> float | None:
+    def learn(self, batch: StepBatch, wording: str) -> float | None:
         """Backward over the step's demonstrations; returns the mean loss per token, None when no clip can be read."""
         if not batch.clips:
             return self.stand_by(batch.global_step)
@@ -46,7 +54,7 @@ class SftModule(PhasedModule):
         places = [clip.position for clip in batch.clips]
         chances = [random.Random(derive_seed(self.job.seed, "cites", batch.global_step, place)) for place in places]
         texts = [
-            demonstrate(example, cites_times=chance.random() < cites_times_share)
+            demonstrate(example, cites_times=chance.random() < self.cites_times_share)
             for example, chance in zip(examples, chances, strict=True)
         ]
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, texts))

@@ -17,7 +17,7 @@ CITING = ("method=sft", "method.cites_times_share=1", "optimizer.warmup_steps=0"
 
 def sft_module(outputs, *overrides) -> SftModule:
     job = small_job(outputs, *CITING, *overrides)
-    return SftModule(job.make_policy(), job)
+    return SftModule(job.make_policy(), job, **job.module_options)
 
 
 def first_gradient(outputs, monkeypatch, *overrides) -> tuple[float, dict]:

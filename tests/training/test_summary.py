@@ -13,6 +13,8 @@ from tests.training.small_fits import small_job
 
 RECORD = ColdStartRecord(40, "reached", True, [{"step": 40, "loss": 0.5, "mean_iou": 0.6}])
 
+FOUND = {"kept_faults": {"zero length": 2}}
+
 
 def mean_ious(greedy: float, sampled: float) -> dict[str, float]:
     return {"held_out/greedy/mean_iou": greedy, "held_out/sampled/mean_iou": sampled}
@@ -37,7 +39,7 @@ def log(job, tmp_path) -> RunLog:
 
 
 def test_stages_stand_in_the_order_of_the_run(job, log, tmp_path):
-    summary = write_summary(tmp_path, job, log, "cold_start", RECORD, {"total": 1.5}, {"kept_faults": {"zero length": 2}})
+    summary = write_summary(tmp_path, job, log, "cold_start", RECORD, {"total": 1.5}, FOUND)
     assert list(summary["held_out"].items()) == [
         ("cold_start", {"mean_iou": 0.1, "sampled": {"mean_iou": 0.05}}),
         ("timestamp", {"mean_iou": 0.2, "sampled": {"mean_iou": 0.15}}),
@@ -50,11 +52,11 @@ def test_stages_stand_in_the_order_of_the_run(job, log, tmp_path):
 
 
 def test_the_file_holds_what_is_returned(job, log, tmp_path):
-    summary = write_summary(tmp_path, job, log, "cold_start", RECORD, {"total": 1.5}, {"kept_faults": {"zero length": 2}})
+    summary = write_summary(tmp_path, job, log, "cold_start", RECORD, {"total": 1.5}, FOUND)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (summary["name"], summary["seed"], summary["timings_s"]) == ("tiny", 0, {"total": 1.5})
     assert summary["cold_start"]["steps"] == 40 and summary["cold_start"]["stopped_because"] == "reached"
-    assert summary["data"] == {"kept_faults": {"zero length": 2}}
+    assert summary["data"] == FOUND
     assert summary["versions"]["torch"] and summary["versions"]["python"].startswith("3.")
     assert not list(tmp_path.glob(".summary*"))
 
