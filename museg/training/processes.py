@@ -5,6 +5,7 @@ alone writes files and prints. Everything they exchange goes through `gather`, w
 point; a run of one process passes through here unchanged.
 """
 
+import atexit
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ def joined(trainer: pl.Trainer) -> Iterator[None]:
         yield
         return
     launcher.launch(trainer.strategy.setup_environment)
+    atexit.register(leave)  # kept until then: who reports is asked after the training, and a sweep has further members
     try:
         yield
     except BaseException:
@@ -50,6 +52,12 @@ def check_single() -> None:
             f"{started} processes were started, but this trainer is one process: choose trainer=ddp with "
             f"trainer.devices x trainer.num_nodes = {started}, or start one process"
         )
+
+
+def leave() -> None:
+    """Close the connections; gloo's threads abort a process that ends with them open."""
+    if _are_joined():
+        distributed.destroy_process_group()
 
 
 def rank() -> int:

@@ -116,7 +116,9 @@ def test_a_process_without_a_readable_clip_takes_part(outputs, tmp_path):
     for number in range(5):
         clip = folder / "videos" / f"good_{number}.mp4"
         test_unreadable_clips.made_files.numbered_mp4(clip, num_frames=10 + 2 * number, fps=2)
-    names = [f"good_{number}.mp4" for number in range(4)] + [f"absent_{number}.mp4" for number in range(6)]
+    names = [f"good_{number}.mp4" for number in range(4)] + [f"broken_{number}.mp4" for number in range(6)]
+    for name in names[4:]:
+        (folder / "videos" / name).write_text("This is no video.")
     test_unreadable_clips.write_annotations(folder / "train.jsonl", names)
     test_unreadable_clips.write_annotations(folder / "held_out.jsonl", ["absent.mp4", "good_4.mp4"])
     shared = ("cold_start=none", "prompts_per_step=2", "phase.steps=5", "phase.total_steps=10", *SHORT[2:])
@@ -138,7 +140,7 @@ def test_a_process_without_a_readable_clip_takes_part(outputs, tmp_path):
     assert len((pair / "quarantine.jsonl").read_text().splitlines()) == len(ours)
 
 
-RESUMED = (*test_resume.OVERRIDES, *TRAINER, "prompts_per_step=3")
+RESUMED = (*test_resume.OVERRIDES, *TRAINER, "prompts_per_step=3", "validation.num_examples=7")
 
 
 @pytest.fixture(scope="module")
