@@ -12,6 +12,14 @@ os.environ.setdefault(
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+
+def pytest_collection_modifyitems(items):
+    """Whole-program walks are what takes time; `make fast` leaves them out."""
+    for item in items:
+        if "walks" in item.path.parts or "invariants" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
+
+
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 

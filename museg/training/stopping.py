@@ -23,7 +23,11 @@ class StopRequest:
     Lightning puts its own handlers in place when a fit begins, so ours are set by the first hook after that.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    SIGNALS = (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGUSR2,
+    )  # the last is what submitit sends before a SLURM time limit
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
