@@ -6,15 +6,13 @@ of the fit's KL term, and a fit that is continued after a kill finds its referen
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
@@ -35,8 +33,8 @@ from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
-from museg.training.summary import SUMMARY_FILE, training_s, write_summary
-from museg.training.trainers import lightning_trainer
+from museg.training.summary import finished_summary, training_s, write_summary
+from museg.training.trainers import close, lightning_trainer, torch_threads
 
 COLD_START_FILE = "cold_start.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -59,25 +57,6 @@ def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[st
         processes.on_first(lambda: open_run_folder(run_dir, job.config, resume))
         finished = processes.on_first(lambda: finished_summary(job, run_dir))
         return finished or Run(job, run_dir).train()
-
-
-def finished_summary(job: TrainingJob, run_dir: Path) -> dict[str, Any] | None:
-    """The summary of a run that has nothing left to do, else None."""
-    file, checkpoints = run_dir / SUMMARY_FILE, complete_checkpoints(run_dir)
-    if not file.exists() or not checkpoints or checkpoints[-1].global_step < job.schedule.total_steps:
-        return None
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-@contextmanager
-def torch_threads(num_threads: int | None) -> Iterator[None]:
-    """Use so many threads of the processor, and afterwards, for the next member of a sweep, as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Run:
@@ -274,11 +253,3 @@ class Run:
     ) -> pl.Trainer:
         """A Lightning trainer for one fit."""
         return lightning_trainer(self.job, self.run_dir, callbacks, loggers, is_sharded=is_sharded)
-
-
-def close(loggers: Iterable[Logger], *, has_failed: bool) -> None:
-    """End the loggers, so that a failed member of a sweep leaves no open W&B run to the next."""
-    for logger in loggers:
-        logger.finalize("failed" if has_failed else "success")
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=int(has_failed))

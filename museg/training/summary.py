@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from museg.metrics.keys import HELD_OUT_SCORES, MODES, held_out_key
+from museg.training.checkpoints import complete_checkpoints
 from museg.training.cold_start import ColdStartRecord
 from museg.training.job import TrainingJob
 from museg.training.run_log import RunLog
@@ -47,6 +48,14 @@ def write_summary(
     temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
     os.replace(temporary, run_dir / SUMMARY_FILE)
     return summary
+
+
+def finished_summary(job: TrainingJob, run_dir: Path) -> dict[str, Any] | None:
+    """The summary of a run that has nothing left to do, else None."""
+    file, checkpoints = run_dir / SUMMARY_FILE, complete_checkpoints(run_dir)
+    if not file.exists() or not checkpoints or checkpoints[-1].global_step < job.schedule.total_steps:
+        return None
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def training_s(log: RunLog) -> float:

@@ -1,14 +1,16 @@
-"""Lightning trainers that leave steps, logs, checkpoints and validation to us."""
+"""Lightning trainers that leave steps, logs, checkpoints and validation to us, and what surrounds a fit."""
 
 import copy
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import Logger
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -78,6 +80,25 @@ class FramesAsTheyAre(DeepSpeedPrecision):
 
     def convert_input(self, data: Any) -> Any:
         return data
+
+
+@contextmanager
+def torch_threads(num_threads: int | None) -> Iterator[None]:
+    """Use so many threads of the processor, and afterwards, for the next member of a sweep, as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def close(loggers: Iterable[Logger], *, has_failed: bool) -> None:
+    """End the loggers, so that a failed member of a sweep leaves no open W&B run to the next."""
+    for logger in loggers:
+        logger.finalize("failed" if has_failed else "success")
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=int(has_failed))
 
 
 def quiet_lightning() -> None:
