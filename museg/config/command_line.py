@@ -92,6 +92,15 @@ def named_by_what_is_swept(overrides: Sequence[str]) -> list[str]:
     return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]"] if shared else []
 
 
+def keep_jobs_private(launcher: DictConfig) -> None:
+    """Let only this user enter the folders made from here on when a launcher pickles jobs into them.
+
+    Who can write a pickle that a job will load can run code in that job.
+    """
+    if "submitit" in launcher.get("_target_", ""):
+        os.umask(0o077)
+
+
 def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) -> Iterator[DictConfig]:
     """Compose what one call runs: a single configuration, or that of every member of a sweep."""
     with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
@@ -99,6 +108,7 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
         parsed = parser.parse_overrides(list(overrides))
         single = [item.input_line for item in parsed if not item.is_sweep_override()]
         first = compose("train", overrides=single, return_hydra_config=True)
+        keep_jobs_private(first.hydra.launcher)
         if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
             if len(single) < len(parsed):  # several values without --multirun: Hydra says what to do
                 compose("train", overrides=list(overrides))

@@ -1,7 +1,17 @@
+import os
+
 import pytest
 from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
 
-from museg.config.command_line import checked_arguments, composed_jobs, named_by_what_is_swept, opened, resumed_folder
+from museg.config.command_line import (
+    checked_arguments,
+    composed_jobs,
+    keep_jobs_private,
+    named_by_what_is_swept,
+    opened,
+    resumed_folder,
+)
 from tests.config.options import CONF
 
 
@@ -90,3 +100,16 @@ def test_a_started_process_may_be_told_the_resumed_folder_again(tmp_path):
     (tmp_path / "config.yaml").write_text("name: tiny")
     given = [f"resume={tmp_path}", f"hydra.run.dir='{tmp_path}'", f'hydra.run.dir="{tmp_path}"']
     assert resumed_folder(given) == [f"hydra.run.dir='{tmp_path}'"]
+
+
+def test_folders_with_pickled_jobs_are_private(tmp_path):
+    launchers = [OmegaConf.load(CONF / "hydra" / "launcher" / "slurm.yaml"), OmegaConf.create({"_target_": "basic"})]
+    before = os.umask(0o022)
+    try:
+        keep_jobs_private(launchers[1])
+        assert os.umask(0o022) == 0o022
+        keep_jobs_private(launchers[0])
+        (tmp_path / "made").mkdir()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
