@@ -99,8 +99,11 @@ def test_builds_the_data(option, tmp_path):
 
 @pytest.mark.parametrize("option", ["logger/wandb", "logger/tensorboard"])
 def test_builds_the_loggers(option, tmp_path):
+    from museg.training.trainers import close
+
     (logger,) = build_job(settings_of(option)).make_loggers(tmp_path)
     assert str(logger.save_dir).startswith(str(tmp_path))
+    close([logger], has_failed=False)
 
 
 def test_two_loggers_at_once():
