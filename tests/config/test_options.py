@@ -13,6 +13,7 @@ from museg.config.overview import first_sentence
 from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.sizes import meta_model
 from museg.targets import TARGET, build, find_targets, locate
+from museg.training.trainers import close
 from tests.config.options import CONF, OPTIONS, compose, jobs_of
 
 GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2"}
@@ -99,8 +100,6 @@ def test_builds_the_data(option, tmp_path):
 
 @pytest.mark.parametrize("option", ["logger/wandb", "logger/tensorboard"])
 def test_builds_the_loggers(option, tmp_path):
-    from museg.training.trainers import close
-
     (logger,) = build_job(settings_of(option)).make_loggers(tmp_path)
     assert str(logger.save_dir).startswith(str(tmp_path))
     close([logger], has_failed=False)
