@@ -47,6 +47,10 @@ class SampleTable(Metric):
         row = [[float(values[name]) for name in self.columns]]
         self.rows.append(torch.tensor(row, dtype=torch.float64, device=device))
 
+    def update(self, position: int, values: Mapping[str, float]) -> None:
+        """Store a row worked out elsewhere; subclasses take an answer and its truth instead."""
+        self.add(position, values)
+
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions [n] in ascending order, each once, and their rows [n, k]."""
         if not len(self.positions):
