@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from museg.config.command_line import checked_arguments
+from museg.config.command_line import TRAIN, checked_arguments
 from museg.config.validation import checked_settings
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -35,5 +35,5 @@ def run(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = checked_arguments(sys.argv[1:], CONF)
+    sys.argv[1:] = checked_arguments(sys.argv[1:], CONF, TRAIN)
     run()

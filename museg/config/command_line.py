@@ -10,7 +10,8 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,9 +25,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
-from museg.config.overview import help_text
+from museg.config.overview import EVALUATE_INTRODUCTION, TRAIN_INTRODUCTION, help_text
 from museg.config.suggestions import explain
-from museg.config.validation import checked_settings
+from museg.config.validation import checked_evaluation, checked_settings
 
 MAX_CHECKED_JOBS = 64
 """A sweep's further members are checked when they start."""
@@ -36,22 +37,38 @@ OPEN_MAPPING = re.compile(r"(reward\.weights|phase\.phases\.[\w-]+\.rewards)\.[\
 """Overrides of mappings that say something about terms of the reward, where a term that is absent has a default."""
 
 
-def checked_arguments(arguments: Sequence[str], conf: Path) -> list[str]:
+@dataclass(frozen=True)
+class Program:
+    """What the command lines of train.py and evaluate.py differ in.
+
+    `config` names the file of conf/ to compose, `check` raises ValueError for a composed configuration that cannot
+    work, and `run_folder` gives the override of `hydra.run.dir` that the program's own overrides stand for.
+    """
+
+    config: str
+    introduction: str
+    check: Callable[[DictConfig], object]
+    run_folder: Callable[[Sequence[str]], list[str]]
+
+
+def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) -> list[str]:
     """Return the arguments for Hydra; prints and exits when they ask for help or cannot work.
 
-    `resume=FOLDER` also becomes `hydra.run.dir=FOLDER`: a resumed run is that folder, and no second one appears.
+    `resume=FOLDER` also becomes `hydra.run.dir=FOLDER`: a resumed run is that folder, and no second one appears. So
+    does `output=FOLDER`.
     """
     arguments = [opened(argument) for argument in arguments]
     parsed = get_args_parser().parse_args(arguments)
     if parsed.help:
-        print(help_text(conf))
+        print(help_text(conf, program.config, program.introduction))
         sys.exit(0)
     try:
-        extra = [*resumed_folder(parsed.overrides), *named_by_what_is_swept(parsed.overrides)]
+        extra = [*program.run_folder(parsed.overrides), *named_by_what_is_swept(parsed.overrides)]
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
-            for job in composed_jobs([*parsed.overrides, *extra], conf, is_multirun=parsed.multirun):
+            overrides = [*parsed.overrides, *extra]
+            for job in composed_jobs(overrides, conf, program.config, is_multirun=parsed.multirun):
                 if not parsed.cfg:
-                    checked_settings(job)
+                    program.check(job)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         print(explain(error), file=sys.stderr)
         sys.exit(1)
@@ -85,6 +102,25 @@ def resumed_folder(overrides: Sequence[str]) -> list[str]:
     return [f"hydra.run.dir='{folder}'"]
 
 
+def output_folder(overrides: Sequence[str]) -> list[str]:
+    """The override of `hydra.run.dir` for an evaluation: the folder of `output=FOLDER`, else one named by what it does.
+
+    Raises ValueError when `hydra.run.dir` is given as well.
+    """
+    given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
+    folder = given.get("output", "null").strip("'\"")
+    if folder in ("null", ""):
+        kind = next((key for key in ("completions", "compare") if given.get(key, "null") != "null"), None)
+        return [f"hydra.run.dir='outputs/evaluation/{kind}/${{now:%Y-%m-%d_%H-%M-%S}}'"] if kind else []
+    if "hydra.run.dir" in given:
+        raise ValueError(f"output={folder} already says where the results go: leave hydra.run.dir out")
+    return [f"hydra.run.dir='{folder}'"]
+
+
+TRAIN = Program("train", TRAIN_INTRODUCTION, checked_settings, resumed_folder)
+EVALUATE = Program("evaluate", EVALUATE_INTRODUCTION, checked_evaluation, output_folder)
+
+
 def named_by_what_is_swept(overrides: Sequence[str]) -> list[str]:
     """The override that keeps what all members of a sweep share out of their folder names."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -101,17 +137,19 @@ def keep_jobs_private(launcher: DictConfig) -> None:
         os.umask(0o077)
 
 
-def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) -> Iterator[DictConfig]:
+def composed_jobs(
+    overrides: Sequence[str], conf: Path, config: str = "train", *, is_multirun: bool
+) -> Iterator[DictConfig]:
     """Compose what one call runs: a single configuration, or that of every member of a sweep."""
     with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides(list(overrides))
         single = [item.input_line for item in parsed if not item.is_sweep_override()]
-        first = compose("train", overrides=single, return_hydra_config=True)
+        first = compose(config, overrides=single, return_hydra_config=True)
         keep_jobs_private(first.hydra.launcher)
         if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
             if len(single) < len(parsed):  # several values without --multirun: Hydra says what to do
-                compose("train", overrides=list(overrides))
+                compose(config, overrides=list(overrides))
             with open_dict(first):
                 del first["hydra"]
             yield first
@@ -126,7 +164,7 @@ def composed_jobs(overrides: Sequence[str], conf: Path, *, is_multirun: bool) ->
             elif not item.is_sweep_override():
                 axes.append([item.input_line])
         for job in itertools.islice(itertools.product(*axes), MAX_CHECKED_JOBS):
-            member = compose("train", overrides=list(job))
+            member = compose(config, overrides=list(job))
             check_processes(member, launcher)
             yield member
 

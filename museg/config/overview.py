@@ -1,10 +1,12 @@
-"""What `python train.py --help` prints: how to use the program, then every group with its options."""
+"""What `--help` prints: how to use the program, then every group that it takes with its options."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-INTRODUCTION = """\
+import yaml
+
+TRAIN_INTRODUCTION = """\
 Train a video language model to find moments in time by reinforcement (MUSEG, arXiv 2505.20715).
 
   python train.py                                        the tiny model on drawn clips, on this machine
@@ -28,14 +30,43 @@ More help
 
 Groups and their options (conf/GROUP/OPTION.yaml)"""
 
+EVALUATE_INTRODUCTION = """\
+Answer a benchmark with a checkpoint, or score answers that exist, and compare the results.
 
-def help_text(conf: Path) -> str:
-    """The introduction, and each option of each group with the first sentence of its file."""
-    lines = [INTRODUCTION]
-    for group in sorted(folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra"):
-        lines.append(f"\n{group.name}")
-        lines += [f"  {option.stem:<20} {first_sentence(option)}" for option in sorted(group.glob("*.yaml"))]
+  python evaluate.py benchmark=charades_sta checkpoint=outputs/museg_3b/...   answer with a model, then score
+  python evaluate.py benchmark=thumos14 predictions=FILE      score saved answers, no model needed
+  python evaluate.py completions=FILE reward=sequential       score completions as training would
+  python evaluate.py 'compare=[RUN_A,RUN_B]'                  one table and one page over finished evaluations
+
+Most used settings
+  output=FOLDER             where results go; given again, an interrupted evaluation continues there
+  data_root=FOLDER          holds annotations/ and videos/ (python -m museg.commands.prepare fills it)
+  benchmark.annotations=FILE  replaces the distributed annotation file
+  inference.batch_size=...  questions answered together
+  captions=false            leave out caption metrics, which need Java
+  phase=timestamp_never     for completions: leave the timestamp term out
+  published=[museg_7b]      for compare: published numbers as further columns
+
+More help
+  --cfg job                 print the composed configuration and run nothing
+
+Groups and their options (conf/GROUP/OPTION.yaml)"""
+
+
+def help_text(conf: Path, config: str, introduction: str) -> str:
+    """The introduction, and each option of each group of conf/<config>.yaml with the first sentence of its file."""
+    lines = [introduction]
+    for group in groups_of(conf, config):
+        lines.append(f"\n{group}")
+        lines += [f"  {option.stem:<20} {first_sentence(option)}" for option in sorted((conf / group).glob("*.yaml"))]
     return "\n".join(lines)
+
+
+def groups_of(conf: Path, config: str) -> list[str]:
+    """The groups in the defaults list of conf/<config>.yaml, sorted."""
+    defaults = yaml.safe_load((conf / f"{config}.yaml").read_text(encoding="utf-8"))["defaults"]
+    names = {name for entry in defaults if isinstance(entry, dict) for name in entry}
+    return sorted(name for name in names if name.isidentifier())
 
 
 def first_sentence(option: Path) -> str:

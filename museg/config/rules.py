@@ -19,6 +19,8 @@ from museg.video.budget import FrameBudget
 from museg.video.synthetic_layout import SyntheticSettings
 
 Settings = Mapping[str, Any]
+Rules = Mapping[Callable[[Settings], Iterator[Violation]], tuple[str, ...]]
+"""Rule -> the groups it reads."""
 
 FRAMES_PER_TOKEN = 2
 """Qwen2.5-VL merges two frames (and 28 x 28 pixels) into one token."""
@@ -41,7 +43,12 @@ def schedule(settings: Settings) -> Iterator[Violation]:
 
 def frame_budget(settings: Settings) -> Iterator[Violation]:
     """The limits of frames and pixels agree with each other."""
-    yield from _attempt("video.budget", lambda: FrameBudget(**settings["video"]["budget"]))
+    yield from frame_budget_of(settings["video"], "video.budget")
+
+
+def frame_budget_of(video: Settings, place: str) -> Iterator[Violation]:
+    """The limits of one video group agree with each other."""
+    yield from _attempt(place, lambda: FrameBudget(**video["budget"]))
 
 
 def synthetic_clips(settings: Settings) -> Iterator[Violation]:
@@ -178,7 +185,7 @@ def betas(settings: Settings) -> Iterator[Violation]:
         yield Violation("optimizer.betas", "must be two numbers", given, "for example [0.9,0.999]")
 
 
-RULES: dict[Callable[[Settings], Iterator[Violation]], tuple[str, ...]] = {
+TRAIN_RULES: Rules = {
     schedule: ("phase",),
     prompts: ("phase", "prompt"),
     reward_switches: ("phase", "reward"),

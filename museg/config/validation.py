@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from museg.config.evaluation_rules import EVALUATION_RULES
 from museg.config.limits import KEY
 from museg.config.reward_schema import typed_term
-from museg.config.rules import RULES
+from museg.config.rules import TRAIN_RULES, Rules
 from museg.config.violation import Violation
 from museg.targets import TARGET, build, find_targets, is_allowed
 
@@ -26,6 +27,16 @@ class InvalidConfiguration(ValueError):
 
 
 def checked_settings(config: DictConfig) -> dict[str, Any]:
+    """The checked settings of a training run; see `checked`."""
+    return checked(config, TRAIN_RULES)
+
+
+def checked_evaluation(config: DictConfig) -> dict[str, Any]:
+    """The checked settings of an evaluation; see `checked`."""
+    return checked(config, EVALUATION_RULES)
+
+
+def checked(config: DictConfig, rules: Rules) -> dict[str, Any]:
     """Return the configuration as plain nested containers, resolved, with the defaults of every reward term filled in.
 
     Raises InvalidConfiguration with all violations: missing values, limits of single fields, terms of the reward,
@@ -40,7 +51,7 @@ def checked_settings(config: DictConfig) -> dict[str, Any]:
     unset = list(_unset(plain))
     violations = [*unset, *violations, *_foreign_targets(plain), *_type_terms(plain)]
     incomplete = {violation.place.partition(".")[0] for violation in unset}
-    complete_rules = [rule for rule, groups in RULES.items() if incomplete.isdisjoint(groups)]
+    complete_rules = [rule for rule, groups in rules.items() if incomplete.isdisjoint(groups)]
     violations += [violation for rule in complete_rules for violation in rule(plain)]
     if violations:
         raise InvalidConfiguration(violations)

@@ -87,13 +87,27 @@ def read_lenient(text: str) -> ParsedResponse:
     Source: THUNLP-MT/MUSEG 889565e, src/eval_grounding.py.
     """
     answer = _inside(text, ANSWER_OPEN, ANSWER_CLOSE)
-    segments, fault = ((), Fault.NO_ANSWER) if answer is None else _read_number_pairs(answer)
+    segments, fault = ((), Fault.NO_ANSWER) if answer is None else read_number_pairs(answer)
     return ParsedResponse(text, _inside(text, THINK_OPEN, THINK_CLOSE), answer, segments, fault)
 
 
 def read_lenient_answer(answer_text: str) -> tuple[Segment, ...]:
     """The segments that evaluation finds in the inside of an answer block; empty as soon as one pair is bad."""
-    return _read_number_pairs(answer_text)[0]
+    return read_number_pairs(answer_text)[0]
+
+
+def read_number_pairs(answer: str) -> tuple[tuple[Segment, ...], Fault | None]:
+    """What evaluation finds in the inside of an answer block: segments, or none and the rule that voids them all."""
+    numbers = _NUMBER.findall(answer)
+    if len(numbers) % 2:
+        return (), Fault.ODD_COUNT
+    try:
+        segments = _pair_up([float(number) for number in numbers])
+    except ValueError:
+        return (), Fault.UNREADABLE
+    if not _are_proper(segments):
+        return (), Fault.NOT_A_SEGMENT
+    return segments, None
 
 
 def _inside(text: str, opening: str, closing: str) -> str | None:
@@ -131,19 +145,6 @@ def _read_boundaries(answer: str) -> tuple[float, ...] | None:
         except ValueError:
             return None
     return tuple(boundaries_s)
-
-
-def _read_number_pairs(answer: str) -> tuple[tuple[Segment, ...], Fault | None]:
-    numbers = _NUMBER.findall(answer)
-    if len(numbers) % 2:
-        return (), Fault.ODD_COUNT
-    try:
-        segments = _pair_up([float(number) for number in numbers])
-    except ValueError:
-        return (), Fault.UNREADABLE
-    if not _are_proper(segments):
-        return (), Fault.NOT_A_SEGMENT
-    return segments, None
 
 
 def _are_proper(segments: Sequence[Segment]) -> bool:

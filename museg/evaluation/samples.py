@@ -1,4 +1,4 @@
-"""What evaluation passes around: a benchmark's sample, somebody's answer to it, and what a parser read in the answer."""
+"""What evaluation passes around: a benchmark's sample, somebody's answer to it, and what a parser read in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
