@@ -23,12 +23,13 @@ MAY_IMPORT = {
     "metrics": {"temporal", "dialogue"},
     "report": {"temporal", "metrics"},
 }
-MAY_IMPORT["training"] = set(MAY_IMPORT) - {"report"}
+MAY_IMPORT["evaluation"] = set(MAY_IMPORT) - {"report", "objectives"}
+MAY_IMPORT["training"] = set(MAY_IMPORT) - {"report", "evaluation"}
 MAY_IMPORT["config"] = MAY_IMPORT["commands"] = {*MAY_IMPORT, "training"}
 """Part of museg -> the other parts it may import."""
 
 FOREIGN = {
-    "torch": {"video", "data", "policy", "objectives", "metrics", "training", "config", "commands"},
+    "torch": {"video", "data", "policy", "objectives", "metrics", "training", "evaluation", "config", "commands"},
     "transformers": {"policy", "training", "config", "commands"},
     "lightning": {"training", "config", "commands"},
     "hydra": {"config", "commands"},

@@ -52,7 +52,11 @@ class SampleTable(Metric):
         self.add(position, values)
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions [n] in ascending order, each once, and their rows [n, k]."""
+        """The positions and rows that means are taken of: those stored, unless a subclass looks across samples."""
+        return self.stored()
+
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions [n] in ascending order, each once, and their rows [n, k], as `add` was given them."""
         if not len(self.positions):
             return np.zeros(0, dtype=np.int64), np.zeros((0, len(self.columns)))
         positions = dim_zero_cat(self.positions).cpu().numpy()
