@@ -12,16 +12,31 @@ from transformers import Cache
 
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
+from museg.video.decoding import SampledVideo
+from museg.video.patches import patchify
 
 # Rows without padding on the left need no mask: each token sees what stands before it in its row.
 CAUSAL_ONLY = {"full_attention": None}
 
 
-def embed_prompts(policy: Policy, batch: PromptBatch) -> Tensor:
-    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders."""
+def encode_video(policy: Policy, video: SampledVideo) -> Tensor:
+    """Return the features [video tokens, hidden] of one clip, which depend on nothing but its frames."""
+    pixel_values, grid = patchify(video.frames)
+    grid_thw = torch.tensor([grid], device=policy.device)
+    return policy.model.model.visual(pixel_values.to(policy.device), grid_thw=grid_thw).pooler_output
+
+
+def embed_prompts(policy: Policy, batch: PromptBatch, features: Tensor | None = None) -> Tensor:
+    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders.
+
+    Args:
+        features: [video tokens of all prompts, hidden], where they are known (`encode_video`); the batch then needs no
+            pixels.
+    """
     model = policy.model.model
     embeds = model.language_model.embed_tokens(batch.input_ids)  # [B, P, hidden]
-    features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
+    if features is None:
+        features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
     is_video = (batch.input_ids == policy.ids.video_id) & batch.attention_mask.bool()
     return embeds.masked_scatter(is_video[..., None], features.to(embeds.dtype))
 

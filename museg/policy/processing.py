@@ -14,7 +14,7 @@ from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording, render_prompt
 from museg.policy.loading import Policy
 from museg.policy.positions import prompt_position_ids
-from museg.video.patches import patchify
+from museg.video.patches import PATCH_VALUES, patchify
 
 if TYPE_CHECKING:
     from museg.data.clips import LoadedClip
@@ -26,7 +26,7 @@ class PromptBatch:
 
     input_ids: Tensor  # [B, P] long
     attention_mask: Tensor  # [B, P] long, 1 at tokens
-    pixel_values_videos: Tensor  # [patches, 1176] float32
+    pixel_values_videos: Tensor  # [patches, 1176] float32; no patches in a batch built without pixels
     video_grid_thw: Tensor  # [B, 3] long, patches in time, height and width
     second_per_grid_ts: Tensor  # [B] float32, seconds per step in time of the grid
     position_ids: Tensor  # [3, B, P] long, rotary positions in time, height and width
@@ -61,11 +61,17 @@ class PromptBatch:
 
 
 def build_prompt_batch(
-    policy: Policy, clips: Sequence["LoadedClip"], wording: PromptWording, *, max_context_tokens: int
+    policy: Policy,
+    clips: Sequence["LoadedClip"],
+    wording: PromptWording,
+    *,
+    max_context_tokens: int,
+    with_pixels: bool = True,
 ) -> PromptBatch:
     """Put the clips' questions in the given wording and their frames into tensors (on the CPU).
 
-    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads.
+    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads. `with_pixels` is
+    False where the videos' features are known already, so that cutting the frames into patches would be for nothing.
 
     Raises:
         ValueError: when there is no clip, or a prompt leaves no room for a single completion token in
@@ -76,9 +82,9 @@ def build_prompt_batch(
     vision = policy.model.config.vision_config
     patches, grids, rows = [], [], []
     for clip in clips:
-        pixel_values, grid = patchify(clip.video.frames)
-        num_video_tokens = grid[0] * grid[1] * grid[2] // vision.spatial_merge_size**2
-        patches.append(pixel_values)
+        grid = _patch_grid(policy, clip)
+        num_video_tokens = _num_video_tokens(policy, grid)
+        patches.append(patchify(clip.video.frames)[0] if with_pixels else torch.empty(0, PATCH_VALUES))
         grids.append(grid)
         rows.append(_prompt_ids(policy, clip.example, wording, num_video_tokens))
         _check_room(clip.example, len(rows[-1]), num_video_tokens, grid, max_context_tokens)
@@ -106,11 +112,31 @@ def build_prompt_batch(
     )
 
 
+def num_prompt_tokens(policy: Policy, clip: "LoadedClip", wording: PromptWording) -> int:
+    """Return how many tokens the clip's prompt has, those of the video included."""
+    return len(_prompt_ids(policy, clip.example, wording, _num_video_tokens(policy, _patch_grid(policy, clip))))
+
+
 def encode_completions(policy: Policy, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return texts as completions: ids [N, C] that end with end-of-turn, padded on the right, and their mask [N, C]."""
     rows = [[*policy.tokenizer.encode(text, add_special_tokens=False), policy.ids.eos_id] for text in texts]
     ids, mask = _pad_left([row[::-1] for row in rows], policy.ids.pad_id)
     return ids.flip(1), mask.flip(1).bool()
+
+
+def _patch_grid(policy: Policy, clip: "LoadedClip") -> tuple[int, int, int]:
+    """Patches in time, height and width; an odd last frame makes a pair with itself."""
+    vision = policy.model.config.vision_config
+    num_frames, _, height, width = clip.video.frames.shape
+    return (
+        -(-num_frames // vision.temporal_patch_size),
+        height // vision.patch_size,
+        width // vision.patch_size,
+    )
+
+
+def _num_video_tokens(policy: Policy, grid: Sequence[int]) -> int:
+    return grid[0] * grid[1] * grid[2] // policy.model.config.vision_config.spatial_merge_size**2
 
 
 def _prompt_ids(policy: Policy, example: GroundingExample, wording: PromptWording, num_video_tokens: int) -> list[int]:

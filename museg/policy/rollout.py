@@ -92,13 +92,15 @@ def sample_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSetting
     return _generate(policy, batch, settings, choose)
 
 
-def greedy_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSettings) -> Rollouts:
-    """Take the likeliest token throughout: one completion per prompt."""
+def greedy_rollouts(
+    policy: Policy, batch: PromptBatch, settings: RolloutSettings, features: Tensor | None = None
+) -> Rollouts:
+    """Take the likeliest token throughout: one completion per prompt; `features` as for `embed_prompts`."""
 
     def choose(logits: Tensor, step: int, rows: Tensor) -> Tensor:
         return logits.argmax(dim=-1)
 
-    return _generate(policy, batch, settings.with_num_generations(1), choose)
+    return _generate(policy, batch, settings.with_num_generations(1), choose, features)
 
 
 def completion_mask(completion_ids: Tensor, stop_ids: Sequence[int]) -> Tensor:
@@ -119,7 +121,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _generate(policy: Policy, batch: PromptBatch, settings: RolloutSettings, choose: Chooser) -> Rollouts:
+def _generate(
+    policy: Policy, batch: PromptBatch, settings: RolloutSettings, choose: Chooser, features: Tensor | None = None
+) -> Rollouts:
     num_generations = settings.num_generations
     prompt_tokens = batch.attention_mask.sum(dim=1)  # [B]
     limits = (settings.max_context_tokens - prompt_tokens).clamp(max=settings.max_new_tokens)
@@ -130,7 +134,7 @@ def _generate(policy: Policy, batch: PromptBatch, settings: RolloutSettings, cho
             f"rollout.max_context_tokens={settings.max_context_tokens}"
         )
     with evaluation_mode(policy.model):
-        ids, log_probs = _Decoding(policy, batch, num_generations, limits).run(choose)
+        ids, log_probs = _Decoding(policy, batch, num_generations, limits, features).run(choose)
     mask = completion_mask(ids, policy.ids.stop_ids) & (torch.arange(ids.shape[1], device=ids.device) < limits[:, None])
     rows = [row[kept].tolist() for row, kept in zip(ids.cpu(), mask.cpu(), strict=True)]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -141,7 +145,9 @@ def _generate(policy: Policy, batch: PromptBatch, settings: RolloutSettings, cho
 class _Decoding:
     """The state of one generation: the rows that run, what they have read, what they have written."""
 
-    def __init__(self, policy: Policy, batch: PromptBatch, num_generations: int, limits: Tensor) -> None:
+    def __init__(
+        self, policy: Policy, batch: PromptBatch, num_generations: int, limits: Tensor, features: Tensor | None
+    ) -> None:
         self.policy, self.limits = policy, limits
         device, num_rows = policy.device, len(limits)
         self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
@@ -150,14 +156,14 @@ class _Decoding:
         self.is_running = torch.ones(num_rows, dtype=torch.bool, device=device)  # [R]
         self.position = batch.next_position.repeat_interleave(num_generations)  # [R]
         self.cache = rollout_cache(len(policy.model.model.language_model.layers))
-        self.hidden = self._read_prompts(batch).repeat_interleave(num_generations, dim=0)  # [R, hidden]
+        self.hidden = self._read_prompts(batch, features).repeat_interleave(num_generations, dim=0)  # [R, hidden]
         repeat_rows(self.cache, num_generations)
         self.key_mask = self._prompt_key_mask(batch, num_generations)  # [R, P + max C] or None
 
-    def _read_prompts(self, batch: PromptBatch) -> Tensor:
+    def _read_prompts(self, batch: PromptBatch, features: Tensor | None) -> Tensor:
         """Fill the cache with the prompts and return the hidden state [B, hidden] after each one's last token."""
         padding = batch.num_padding
-        embeds = drop_left_padding(embed_prompts(self.policy, batch), padding)
+        embeds = drop_left_padding(embed_prompts(self.policy, batch, features), padding)
         positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
         hidden = run_decoder(self.policy, embeds, positions, cache=self.cache)
         last = hidden.shape[1] - 1 - padding

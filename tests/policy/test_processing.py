@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from museg.policy.processing import build_prompt_batch, encode_completions
+from museg.policy.processing import build_prompt_batch, encode_completions, num_prompt_tokens
 from tests.policy.drawn_clips import WORDING, drawn_batch, drawn_clip
 
 
@@ -63,6 +63,23 @@ def test_a_prompt_that_does_not_fit_is_refused_with_numbers(policy):
     ):
         build_prompt_batch(policy, [clip], WORDING, max_context_tokens=num_tokens)
     build_prompt_batch(policy, [clip], WORDING, max_context_tokens=num_tokens + 1)  # room for one token
+
+
+def test_a_prompts_length_is_known_before_it_is_built(policy):
+    for clip in (drawn_clip(0, num_frames=7), drawn_clip(1, num_frames=40, side_px=56)):
+        batch = build_prompt_batch(policy, [clip], WORDING, max_context_tokens=4096)
+        assert num_prompt_tokens(policy, clip, WORDING) == batch.input_ids.shape[1]
+
+
+def test_a_batch_without_pixels_differs_in_nothing_else(policy):
+    clips = [drawn_clip(index, num_frames=5 + index) for index in range(3)]
+    with_pixels = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
+    without = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, with_pixels=False)
+    assert without.pixel_values_videos.shape == (0, 1176)
+    for field in fields(without):
+        left, right = getattr(without, field.name), getattr(with_pixels, field.name)
+        if field.name != "pixel_values_videos":
+            assert torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right
 
 
 def test_a_query_cannot_smuggle_a_video_in(policy):

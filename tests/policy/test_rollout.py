@@ -3,15 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from museg.policy.forward import encode_video
 from museg.policy.key_value_cache import rollout_cache
 from museg.policy.log_probs import completion_log_probs
+from museg.policy.processing import build_prompt_batch
 from museg.policy.rollout import (
     RolloutSettings,
     completion_mask,
     greedy_rollouts,
     sample_rollouts,
 )
-from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
+from tests.policy.drawn_clips import WORDING, drawn_batch, drawn_clip, with_frequent_stops
 
 SETTINGS = RolloutSettings(num_generations=3, temperature=1.0, max_new_tokens=16)
 
@@ -179,6 +181,24 @@ def test_the_models_mode_comes_back(own_policy):
 def test_settings_out_of_range_are_refused(setting, rule):
     with pytest.raises(ValueError, match=rule):
         RolloutSettings(**setting)
+
+
+def test_features_made_beforehand_answer_like_pixels(policy):
+    """Each video encoded once and by itself, two questions on the first of them."""
+    clips = [drawn_clip(0), drawn_clip(0, query="And 'blue circle'?"), drawn_clip(1, num_frames=11)]
+    batch = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
+    with torch.no_grad():
+        first, second = (encode_video(policy, clip.video) for clip in (clips[0], clips[2]))
+    assert (len(first), len(second)) == (4, 6)  # 8 frames are 4 steps of one token, 11 are 6
+    without_pixels = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, with_pixels=False)
+    features = torch.cat([first, first, second])
+    expected = greedy_rollouts(policy, batch, SETTINGS)
+    rollouts = greedy_rollouts(policy, without_pixels, SETTINGS, features)
+    assert torch.equal(rollouts.completion_ids, expected.completion_ids)
+    torch.testing.assert_close(rollouts.log_probs, expected.log_probs, rtol=1e-5, atol=1e-5)
+    # and the features are what is looked at
+    other = greedy_rollouts(policy, without_pixels, SETTINGS, features.flip(0))
+    assert not torch.allclose(other.log_probs[:, 0], expected.log_probs[:, 0], rtol=1e-5, atol=1e-5)
 
 
 def test_every_prompt_needs_a_seed(policy):
