@@ -6,12 +6,15 @@ Shapes: R resamples.
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from museg.evaluation.bootstrap import Difference, Estimate, paired_difference, resample_group, with_interval
+from museg.evaluation.published import PublishedNumber
 from museg.metrics.sample_table import SampleTable
 
 NUM_RESAMPLES = 10_000
@@ -34,6 +37,8 @@ class Evaluation:
     overall: Overall
     headline: Sequence[tuple[str, str]] = ()
     """(section, name) of the metrics to be seen first."""
+    folder: Path | None = None
+    """Where the evaluation lies, for pages that show its samples."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class ComparedMetric:
 class Comparison:
     """Everything that was compared, in the order of the first run that has it."""
 
-    run_names: tuple[str, ...]
+    runs: tuple[ComparedRun, ...] = field(repr=False)
     num_resamples: int
     seed: int
     num_samples: Mapping[str, int]
@@ -88,7 +93,7 @@ def compare_runs(runs: Sequence[ComparedRun], num_resamples: int = NUM_RESAMPLES
         evaluations = [run.evaluations.get(benchmark) for run in runs]
         sizes[benchmark] = len(next(e for e in evaluations if e is not None).sample_ids)
         metrics += _compare(benchmark, evaluations, num_resamples, seed)
-    return Comparison(tuple(run.name for run in runs), num_resamples, seed, sizes, tuple(metrics))
+    return Comparison(tuple(runs), num_resamples, seed, sizes, tuple(metrics))
 
 
 def _check(runs: Sequence[ComparedRun]) -> None:
@@ -178,3 +183,38 @@ def _flattened(evaluation: Evaluation, groups: Summaries) -> dict[tuple[str, str
         for section, metrics in sections.items()
         for name, value in metrics.items()
     }
+
+
+def comparison_json(comparison: Comparison, published: Sequence[PublishedNumber] = ()) -> dict[str, Any]:
+    """The content of `comparison.json`: everything of the comparison that is no table, NaN as null.
+
+    `published` holds the numbers of other people's models to be shown beside.
+    """
+    return {
+        "runs": [
+            {"name": run.name, "folders": {name: str(e.folder) for name, e in run.evaluations.items() if e.folder}}
+            for run in comparison.runs
+        ],
+        "num_resamples": comparison.num_resamples,
+        "seed": comparison.seed,
+        "num_samples": dict(comparison.num_samples),
+        "metrics": [
+            {
+                "benchmark": metric.benchmark,
+                "group": metric.group,
+                "section": metric.section,
+                "name": metric.name,
+                "is_headline": metric.is_headline,
+                "estimates": [_plain(estimate) for estimate in metric.estimates],
+                "differences": [_plain(difference) for difference in metric.differences],
+            }
+            for metric in comparison.metrics
+        ],
+        "published": [asdict(number) for number in published],
+    }
+
+
+def _plain(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {name: value if value is None or isfinite(value) else None for name, value in asdict(estimate).items()}

@@ -1,0 +1,57 @@
+"""What others have published, with source, beside which metric of ours it belongs, and where its setting differs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+FILE = "published_numbers.yaml"
+
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    """One number of one model, in the unit of the metric it stands beside."""
+
+    model: str
+    benchmark: str
+    section: str
+    name: str | None
+    """Metric of ours that the column comes closest to, or None where nothing is like it."""
+    value: float
+    column: str
+    """The column of the published table."""
+    source: str
+    differs: str
+    """How its setting differs from ours; empty where we know of nothing."""
+
+
+@cache
+def all_published() -> tuple[PublishedNumber, ...]:
+    """Every published number, in the order of the file."""
+    text = (files("museg.evaluation") / FILE).read_text(encoding="utf-8")
+    return tuple(number for table in yaml.safe_load(text)["tables"].values() for number in _numbers(table))
+
+
+def published(benchmarks: Iterable[str]) -> tuple[PublishedNumber, ...]:
+    """The published numbers of these benchmarks that stand beside a metric of ours."""
+    wanted = set(benchmarks)
+    return tuple(number for number in all_published() if number.name and number.benchmark in wanted)
+
+
+def _numbers(table: Mapping[str, Any]) -> Iterable[PublishedNumber]:
+    for model, printed in table["models"].items():
+        for (column, meant), value in zip(table["columns"].items(), printed, strict=True):
+            if value is not None:
+                yield PublishedNumber(
+                    model=model,
+                    benchmark=meant["benchmark"],
+                    section=meant["section"],
+                    name=meant["name"],
+                    value=round(value * meant["scale"], 6),
+                    column=column,
+                    source=table["source"],
+                    differs=meant.get("differs", ""),
+                )
