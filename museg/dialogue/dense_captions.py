@@ -1,7 +1,7 @@
 """Read an answer that lists moments with a caption each, as the evaluation of E.T. Bench does.
 
-Three grammars stand behind one another: every `a - b` of the answer; labelled `start time: a ... end time: b`; and, where
-neither gives anything, the first piece of text that tells a time. Their oddities are part of the published scores: a
+Three grammars stand behind one another: every `a - b` of the answer; labelled `start time: a .. end time: b`; and,
+where neither gives anything, the first piece of text that tells a time. Their oddities are part of the published scores: a
 sentence before the first range becomes the first caption and shifts all others; captions of five characters vanish.
 
 Text is data here: no input raises. Every pattern holds on to a number that it has read, so no digit is read twice over,
@@ -126,7 +126,8 @@ def _read_time(text: str) -> tuple[float, float] | None:
 def _window(time_s: float) -> tuple[float, float]:
     """40 seconds around a moment; 40 seconds from it on where it lies in the first 20.
 
-    The published reader writes the start down and reads it again up to a minus sign, so 1e-05 is no number (ValueError).
+    The published reader writes the start down and reads it again up to a minus sign: 1e-05 is no number (ValueError).
     """
-    start_s = time_s - _RADIUS_S if time_s > _RADIUS_S else time_s
-    return float(str(start_s).split("-")[0]), start_s + 2 * _RADIUS_S
+    is_late = time_s > _RADIUS_S
+    start_s, end_s = (time_s - _RADIUS_S, time_s + _RADIUS_S) if is_late else (time_s, time_s + 2 * _RADIUS_S)
+    return float(str(start_s).split("-")[0]), end_s
