@@ -1,7 +1,8 @@
 """Reading files of rows: every row that cannot be used is told at once, with its place and the rule it breaks."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +38,11 @@ class FileFaults:
         raise ValueError("\n".join([heading, *shown]))
 
 
-def parsed_json(content: bytes) -> Any:
-    """What JSON text in UTF-8 (a byte order mark is passed over) says. ValueError for anything else."""
+def parsed_json(content: bytes, make_object: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """What JSON text in UTF-8 (a byte order mark is passed over) says. ValueError for anything else.
+
+    `make_object` turns the pairs of every object into a value (None: a dict in which the last of equal keys wins).
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,7 +50,7 @@ def parsed_json(content: bytes) -> Any:
         where = f"byte {error.start + 1}" + (f", line {line}" if line > 1 else "")
         raise ValueError(f"is not UTF-8 ({where})") from error
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=make_object)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON ({error})") from error
 
@@ -72,11 +76,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def json_file(path: Path) -> Any:
-    """The content of a JSON file; ValueError naming the file otherwise."""
+    """The content of a JSON file in which no object has a key twice; ValueError naming the file otherwise."""
     try:
-        return parsed_json(path.read_bytes())
+        return parsed_json(path.read_bytes(), _without_repeats)
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"an object has the key {repeated!r} twice")
+    return made
 
 
 def json_list(path: Path) -> list[Any]:
