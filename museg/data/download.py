@@ -32,6 +32,8 @@ MOST_FAILURES = 5
 PASSING_STATUS = (408, 416, 429, 500, 502, 503, 504)
 """Answers of a server that may be different next time; 416 is met by starting over."""
 
+ANYTHING = Pin()
+
 NETWORK_ERRORS = (URLError, ConnectionError, TimeoutError, HTTPException)
 
 
@@ -87,7 +89,9 @@ class _Part:
         return None, None
 
 
-def download(url: str, target: Path, *, pin: Pin = Pin(), progress: Progress | None = None, wait_s: float = 2.0) -> Pin:
+def download(
+    url: str, target: Path, *, pin: Pin = ANYTHING, progress: Progress | None = None, wait_s: float = 2.0
+) -> Pin:
     """Fetch `url` into `target` and return its size and SHA-256; a transfer that broke off earlier is taken up.
 
     After a broken connection it goes on at once, after failures in a row `wait_s` later, twice as long each time.

@@ -57,10 +57,6 @@ class Preparation:
     name: str
     annotations: tuple[Source, ...] = ()
     videos: tuple[Source, ...] = ()
-    subset: Source | None = None
-    """A list of the rows of the annotation that are meant, where not all are."""
-    video_root: str = "videos"
-    """The folder below the root that the annotated video paths start from."""
     nothing_to_fetch: str | None = None
     """Why there is nothing to do."""
 
@@ -104,8 +100,6 @@ def _preparation(kind: str, name: str, fields: Mapping[str, Any], sources: Mappi
     try:
         for key in ("annotations", "videos"):
             known[key] = tuple(sources[source] for source in known.get(key, ()))
-        if "subset" in known:
-            known["subset"] = sources[known["subset"]]
         return Preparation(kind=kind, name=name, **known)
     except KeyError as error:
         raise ValueError(f"{kind} {name} names the unknown source {error}") from error
