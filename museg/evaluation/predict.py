@@ -1,0 +1,179 @@
+"""A benchmark answered by a model, restartable at any moment and by any number of processes that share a folder."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from museg.data.clips import ClipLoader
+from museg.dialogue.prompts import PromptWording
+from museg.evaluation import merging
+from museg.evaluation.answering import Answerer, example_of
+from museg.evaluation.prediction_file import ShardFile, as_json, write_whole
+from museg.evaluation.samples import BenchmarkSample
+from museg.evaluation.shards import Shard, plan_batches
+from museg.policy.loading import Policy
+from museg.policy.rollout import RolloutSettings
+from museg.video.budget import FrameBudget
+
+STEPS_AHEAD = 2
+"""Batches decoded ahead. At least 1, so that a video whose questions fall into two batches is decoded once for both."""
+
+Progress = Callable[[int, int, str], None]
+"""Told the number of answered samples of this shard, of all its samples, and a few words."""
+
+Batch = tuple[BenchmarkSample, ...]
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How a model answers; only the first three can change an answer.
+
+    Attributes:
+        batch_size: questions answered together.
+        max_new_tokens: longest completion.
+        max_context_tokens: longest prompt and completion together; a longer prompt is a fault of its sample.
+        num_workers: processes that decode videos; 0 decodes in this one, where no timeout is possible.
+        timeout_s: seconds per video and decoder.
+        feature_cache_mib: vision features kept for further questions on the same video.
+        shard: (index, count) of this process among those that share the samples.
+    """
+
+    batch_size: int
+    max_new_tokens: int
+    max_context_tokens: int
+    num_workers: int
+    timeout_s: float
+    feature_cache_mib: float
+    shard: Shard = (0, 1)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.feature_cache_mib < 0:
+            raise ValueError(
+                "batch_size must be at least 1 and feature_cache_mib at least 0, "
+                f"got {self.batch_size} and {self.feature_cache_mib}"
+            )
+
+    @property
+    def limits(self) -> RolloutSettings:
+        """The token limits, as generation knows them."""
+        return RolloutSettings(
+            num_generations=1, max_new_tokens=self.max_new_tokens, max_context_tokens=self.max_context_tokens
+        )
+
+
+def predict(
+    samples: Sequence[BenchmarkSample],
+    *,
+    policy_factory: Callable[[], Policy],
+    wording: PromptWording,
+    settings: PredictSettings,
+    identity: Mapping[str, Any],
+    video_root: Path,
+    budget: FrameBudget,
+    output: Path,
+    progress: Progress = lambda num_done, num_all, state: None,
+) -> Path:
+    """Answer this shard's samples that nobody has answered yet, and merge the shards when none is missing.
+
+    Writes below `output`: `predictions/shard_<i>_of_<n>.jsonl` batch by batch; then `predictions.jsonl` (a header, one
+    line per sample in the order of `samples`), `quarantine.jsonl` (unreadable videos) and `decoding.json` (how often
+    videos were decoded and encoded, restarts included). The same call after a kill, wherever it struck, ends with the
+    same `predictions.jsonl`; with another number of shards it goes on too.
+
+    Args:
+        policy_factory: gives the model, on its device; called only when something is left to answer.
+        identity: JSON values that say what answers what (checkpoint, benchmark, dtype, code version). Together with
+            wording, budget and limits they are the header.
+
+    Returns the path of `predictions.jsonl`, which is not there while `merging.missing_rows` names samples of other
+    shards.
+
+    Raises ValueError when `output` holds answers of another header, or this shard is being answered by somebody else.
+    """
+    output = Path(output)
+    header = header_of(identity, wording, settings, budget)
+    merging.check_headers(output, header)
+    with ShardFile(merging.shard_path(output, "shard.jsonl", settings.shard), header) as shard_file:
+        plan = plan_batches(samples, settings.shard, settings.batch_size)
+        left = without(plan, merging.answered(output))
+        num_all, num_left = sum(map(len, plan)), sum(map(len, left))
+        progress(num_all - num_left, num_all, "")
+        if left:
+            with _loader(output, settings, video_root, budget) as loader:
+                cache_mib = settings.feature_cache_mib
+                answerer = Answerer(policy_factory(), wording, settings.limits, feature_cache_mib=cache_mib)
+                counts = _Counts(merging.shard_path(output, merging.DECODING, settings.shard), loader, answerer)
+                for num_answered in _answer(left, loader, answerer, shard_file, counts):
+                    progress(num_all - num_left + num_answered, num_all, counts.in_words())
+    return merging.merge(output, samples, header)
+
+
+def header_of(
+    identity: Mapping[str, Any], wording: PromptWording, settings: PredictSettings, budget: FrameBudget
+) -> dict[str, Any]:
+    """Everything that decides the answers, as JSON values; what is known here stands under `answering`."""
+    limits = {name: getattr(settings, name) for name in ("batch_size", "max_new_tokens", "max_context_tokens")}
+    return as_json({**identity, "answering": {**limits, "wording": asdict(wording), "budget": asdict(budget)}})
+
+
+def without(plan: Sequence[Batch], done: Collection[str]) -> list[Batch]:
+    """The batches less the samples whose ids are in `done`; none of them empty."""
+    left = (tuple(sample for sample in batch if sample.sample_id not in done) for batch in plan)
+    return [batch for batch in left if batch]
+
+
+def _answer(
+    batches: Sequence[Batch], loader: ClipLoader, answerer: Answerer, shard_file: ShardFile, counts: "_Counts"
+) -> Iterator[int]:
+    """Answer batch after batch; yields the number of samples answered so far, all of them on the disk."""
+    steps = ((number, [example_of(sample) for sample in batch]) for number, batch in enumerate(batches))
+    num_answered = 0
+    for batch, decoded in zip(batches, loader.stream(steps), strict=True):
+        counts.write()
+        shard_file.append(answerer.answer(batch, decoded.clips))
+        counts.write()
+        num_answered += len(batch)
+        yield num_answered
+
+
+def _loader(output: Path, settings: PredictSettings, video_root: Path, budget: FrameBudget) -> ClipLoader:
+    """Decoding ahead in workers; no video that any shard found unreadable is tried again."""
+    loader = ClipLoader(
+        budget,
+        video_root,
+        num_workers=settings.num_workers,
+        timeout_s=settings.timeout_s,
+        steps_ahead=STEPS_AHEAD,
+        quarantine_file=merging.shard_path(output, merging.QUARANTINE, settings.shard),
+    )
+    for row in merging.quarantined(output):
+        loader.quarantine.add(**row)
+    return loader
+
+
+class _Counts:
+    """How often this shard decoded and encoded videos, kept in a file over restarts."""
+
+    def __init__(self, file: Path, loader: ClipLoader, answerer: Answerer) -> None:
+        self.file, self.loader, self.answerer = file, loader, answerer
+        self.before = Counter(json.loads(file.read_bytes()) if file.exists() else {})
+
+    def now(self) -> dict[str, int]:
+        """The counts of all starts together."""
+        return {
+            "decoded": self.before["decoded"] + self.loader.num_decoded,
+            "second_decoder": self.before["second_decoder"] + self.loader.num_by_second_decoder,
+            "encoded": self.before["encoded"] + self.answerer.features.num_encoded,
+        }
+
+    def write(self) -> None:
+        """Bring the file up to date."""
+        write_whole(self.file, json.dumps(self.now()) + "\n")
+
+    def in_words(self) -> str:
+        """For the line of progress."""
+        num_unreadable = len(self.loader.quarantine)
+        return f"{self.now()['decoded']} videos decoded" + (f", {num_unreadable} unreadable" if num_unreadable else "")
