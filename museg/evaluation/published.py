@@ -35,10 +35,18 @@ def all_published() -> tuple[PublishedNumber, ...]:
     return tuple(number for table in yaml.safe_load(text)["tables"].values() for number in _numbers(table))
 
 
-def published(benchmarks: Iterable[str]) -> tuple[PublishedNumber, ...]:
-    """The published numbers of these benchmarks that stand beside a metric of ours."""
-    wanted = set(benchmarks)
-    return tuple(number for number in all_published() if number.name and number.benchmark in wanted)
+def published(models: Iterable[str], benchmarks: Iterable[str]) -> tuple[PublishedNumber, ...]:
+    """The numbers of these models on these benchmarks that stand beside a metric of ours.
+
+    Raises ValueError for a model that the file does not have.
+    """
+    known = dict.fromkeys(number.model for number in all_published())
+    wanted, shown = list(models), set(benchmarks)
+    if unknown := [model for model in wanted if model not in known]:
+        raise ValueError(f"nothing published is known of {', '.join(unknown)}; known models: {', '.join(known)}")
+    return tuple(
+        number for number in all_published() if number.name and number.model in wanted and number.benchmark in shown
+    )
 
 
 def _numbers(table: Mapping[str, Any]) -> Iterable[PublishedNumber]:

@@ -1,14 +1,7 @@
 """`write_report`: a run folder in, one self-contained HTML page and its pictures as PNG out."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
-
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 
 from museg.metrics.keys import describe
 from museg.report.curves import draw_cold_start, draw_curves
@@ -18,23 +11,17 @@ from museg.report.facts import (
     headlines,
     key_facts,
     outcome,
-    signed,
-    stage_title,
     unfinished_because,
 )
 from museg.report.panels import SMOOTHING_SHARE
+from museg.report.rendering import ReportFiles, emptied_figures, render, write_page
 from museg.report.run_folder import Completion, RunRecord, read_run
 from museg.report.tables import stage_tables
 from museg.report.timelines import SELECTION_RULE, choose_timelines, draw_timelines
-from museg.report.tolerant import clip, text_of
-from museg.temporal.segments import Segment
+from museg.report.tolerant import text_of
 
-SHORT_TEXT_CHARS = 420
-MAX_TEXT_CHARS = 20_000
-"""A text is clipped to the first, unfolds to the second; beyond that the page names the file that has all of it."""
 NUM_COMPLETION_STEPS = 8
 MAX_QUARANTINED_SHOWN = 200
-MAX_LISTED_SEGMENTS = 12
 CONTENTS = {
     "config.yaml": "the whole configuration, as it was resolved",
     "metrics.csv": "every number logged, one row per step and validation",
@@ -50,14 +37,6 @@ CONTENTS = {
 }
 
 
-@dataclass(frozen=True)
-class ReportFiles:
-    """What `write_report` wrote."""
-
-    html: Path
-    pngs: tuple[Path, ...]
-
-
 def write_report(run_dir: Path) -> ReportFiles:
     """Write `run_dir/report.html` and `run_dir/figures/*.png` from whatever the run folder holds.
 
@@ -67,17 +46,15 @@ def write_report(run_dir: Path) -> ReportFiles:
         ValueError: `run_dir` is no folder.
     """
     run = read_run(run_dir)
-    figures = run_dir / "figures"
-    figures.mkdir(exist_ok=True)
-    for old in (*figures.glob("curve_*.png"), *figures.glob("timeline_*.png")):
-        old.unlink()
+    figures = emptied_figures(run_dir)
     chosen, mode = choose_timelines(run)
     with drawing_style():
         curves = draw_curves(run, figures)
         cold_start = draw_cold_start(run, figures)
         timelines = draw_timelines(chosen, figures)
     tables, table_source = stage_tables(run)
-    html = _template().render(
+    html = render(
+        "template.html",
         name=text_of(run.config.get("name") or (run.summary or {}).get("name") or run_dir.resolve().name),
         outcome=outcome(run),
         unfinished=unfinished_because(run),
@@ -101,30 +78,9 @@ def write_report(run_dir: Path) -> ReportFiles:
         run_dir=text_of(str(run_dir.resolve())),
         defects=run.defects.sentences(),
     )
-    path = run_dir / "report.html"
-    partial = run_dir / "report.html.part"
-    partial.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(partial, path)
+    path = write_page(run_dir / "report.html", html)
     pictures = [*curves.main, *curves.other, cold_start, *(drawn.picture for drawn in timelines)]
     return ReportFiles(path, tuple(picture.png for picture in pictures if picture is not None))
-
-
-def _template() -> Template:
-    folder = files("museg.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"clip": clip, "stage": stage_title, "signed": signed, "segments": segments_text}
-    environment.globals |= {
-        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),
-        "short_chars": SHORT_TEXT_CHARS,
-        "max_chars": MAX_TEXT_CHARS,
-    }
-    return environment.from_string((folder / "template.html").read_text(encoding="utf-8"))
-
-
-def segments_text(segments: Sequence[Segment]) -> str:
-    """Segments as people read them, in seconds; a long list is cut."""
-    shown = ", ".join(f"{segment.start_s:g}–{segment.end_s:g}" for segment in segments[:MAX_LISTED_SEGMENTS])
-    return f"{shown}, … ({len(segments)} segments)" if len(segments) > MAX_LISTED_SEGMENTS else shown
 
 
 def _shown_completions(run: RunRecord) -> list[tuple[int, tuple[Completion, ...]]]:

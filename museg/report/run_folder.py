@@ -117,7 +117,7 @@ def read_run(run_dir: Path) -> RunRecord:
         predictions={visible(file.stem): _predictions(file, defects) for file in stages},
         completions=completions,
         num_completions=num_completions,
-        quarantine=_quarantine(run_dir / "quarantine.jsonl", defects),
+        quarantine=read_quarantine(run_dir / "quarantine.jsonl", defects),
         defects=defects,
     )
 
@@ -130,10 +130,10 @@ def _predictions(path: Path, defects: Defects) -> dict[str, dict[str, Prediction
             example_id=text_of(row.get("example_id")),
             video=text_of(row.get("video")),
             query=text_of(row.get("query")),
-            targets=_segments(row.get("targets"), path.name, defects),
+            targets=read_segments(row.get("targets"), path.name, defects),
             duration_s=number(row.get("duration_s")),
             text=text_of(row.get("text")),
-            segments=None if segments is None else _segments(segments, path.name, defects),
+            segments=None if segments is None else read_segments(segments, path.name, defects),
             fault=text_of(row.get("fault")),
             iou=number(row.get("iou")),
         )
@@ -141,7 +141,8 @@ def _predictions(path: Path, defects: Defects) -> dict[str, dict[str, Prediction
     return modes
 
 
-def _segments(value: Any, file: str, defects: Defects) -> tuple[Segment, ...]:
+def read_segments(value: Any, file: str, defects: Defects) -> tuple[Segment, ...]:
+    """The pairs of numbers in a list of a file as segments, at most `MAX_SEGMENTS`; what is none is counted."""
     segments = []
     pairs = value if isinstance(value, list) else []
     for pair in pairs[:MAX_SEGMENTS]:
@@ -185,14 +186,15 @@ def _completion(step: int, row: Mapping[str, Any], file: str, defects: Defects) 
         phase=text_of(row.get("phase")),
         example_id=text_of(row.get("example_id")),
         query=text_of(row.get("query")),
-        targets=_segments(row.get("targets"), file, defects),
+        targets=read_segments(row.get("targets"), file, defects),
         text=text_of(row.get("text")),
         reward=number(row.get("reward")),
         terms={str(name): number(value) for name, value in mapping(row.get("terms")).items()},
     )
 
 
-def _quarantine(path: Path, defects: Defects) -> tuple[QuarantinedClip, ...]:
+def read_quarantine(path: Path, defects: Defects) -> tuple[QuarantinedClip, ...]:
+    """The clips of a `quarantine.jsonl`, the first `MAX_QUARANTINE_ROWS` of them."""
     clips = []
     for row in read_jsonl(path, defects):
         if len(clips) == MAX_QUARANTINE_ROWS:

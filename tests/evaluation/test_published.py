@@ -19,8 +19,8 @@ BENCHMARKS = {
 def value(model: str, benchmark: str, name: str, differs: bool) -> float:
     (found,) = (
         number.value
-        for number in published([benchmark])
-        if (number.model, number.name, bool(number.differs)) == (model, name, differs)
+        for number in published([model], [benchmark])
+        if (number.name, bool(number.differs)) == (name, differs)
     )
     return found
 
@@ -43,7 +43,12 @@ def test_columns_without_a_metric_of_ours_are_kept_but_not_shown_beside_one():
         "et_bench_avg",
         "et_bench_subset_avg",
     }
-    assert published(["et_bench_subset"]) == ()
+    assert published(["MUSEG-7B"], ["et_bench_subset"]) == ()
+
+
+def test_an_unknown_model_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"nothing published is known of MUSEG-9B; known models: MUSEG-7B, MUSEG-3B,"):
+        published(["MUSEG-7B", "MUSEG-9B"], ["thumos14"])
 
 
 def test_the_file_is_whole():

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from museg.report.page import segments_text, write_report
+from museg.report.page import write_report
+from museg.report.rendering import segments_text
 from museg.temporal.segments import Segment
 from tests.report.invented_run import write_invented_run
 
