@@ -1,8 +1,9 @@
 """Read an answer that lists moments with a caption each, as the evaluation of E.T. Bench does.
 
 Three grammars stand behind one another: every `a - b` of the answer; labelled `start time: a .. end time: b`; and,
-where neither gives anything, the first piece of text that tells a time. Their oddities are part of the published scores: a
-sentence before the first range becomes the first caption and shifts all others; captions of five characters vanish.
+where neither gives anything, the first piece of text that tells a time. Their oddities are part of the published
+scores: a sentence before the first range becomes the first caption and shifts all others; captions of five characters
+vanish.
 
 Text is data here: no input raises. Every pattern holds on to a number that it has read, so no digit is read twice over,
 and the cost is linear in the length of the text.
