@@ -1,0 +1,14 @@
+"""Why a sample has no answer text. Such a sample counts as a failure; it is never left out."""
+
+from enum import Enum
+
+
+class AnswerFault(str, Enum):
+    """The values of `Answer.fault` and of `fault` in a file of predictions."""
+
+    MISSING = "missing"  # the file has nothing for this sample
+    NOT_TEXT = "not_text"  # an answer that is null, a number, a list ...
+    NOT_WINDOWS = "not_windows"  # scored windows or saliency that are not lists of finite numbers
+    NO_ANSWER_BLOCK = "no_answer_block"  # a raw text without exactly one answer block
+    UNREADABLE_VIDEO = "unreadable_video"  # the model never saw the clip
+    PROMPT_TOO_LONG = "prompt_too_long"  # no room for an answer
