@@ -1,6 +1,7 @@
 """Grounding scores that the field reports, the same on every benchmark whatever its own script counts.
 
-IoU is float64 and matches are one to one: an answer gains nothing by naming a segment twice.
+IoU is float64, an exact tie with a threshold is a hit wherever on the time axis it lies, and matches are one to one: an
+answer gains nothing by naming a segment twice.
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,13 @@ import numpy as np
 from museg.metrics.average_precision import cross_iou, detection_average_precision
 from museg.metrics.grounding_scores import IOU_THRESHOLDS, set_iou
 from museg.metrics.moment_retrieval import NUM_RANKED_WINDOWS, PRECISION_THRESHOLDS
+from museg.metrics.one_to_one import num_pairs
+from museg.metrics.overlaps import TIE_TOLERANCE
 from museg.metrics.sample_table import Means, SampleTable
 from museg.temporal.segments import Segment
 
 RECALL_THRESHOLDS = (0.3, 0.5, 0.7)
 MATCH_THRESHOLDS = IOU_THRESHOLDS
-TIE_TOLERANCE = 1e-9
-"""An IoU this close below a threshold reaches it: 0.7 of 1.0 s is a hit wherever on the time axis it lies."""
-
-_PAIRS_AT_ONCE = 1 << 19
 _COUNTS = ("count_accuracy", "count_f1", "too_few", "too_many")
 _PRECISIONS = {"mAP": None, "mAP@0.5": 0.5, "mAP@0.75": 0.75}
 _MATCHED = ("f1", "precision", "recall")
@@ -58,7 +57,7 @@ def field_scores(predicted: Sequence[Segment], targets: Sequence[Segment]) -> di
     found, true = _as_array(predicted), _as_array(targets)
     scores = {"mean_iou": set_iou(_proper(predicted), _proper(targets))}
     scores |= _first_scores(found, true)
-    for threshold, num_matched in zip(MATCH_THRESHOLDS, _matched_counts(found, true), strict=True):
+    for threshold, num_matched in zip(MATCH_THRESHOLDS, num_pairs(predicted, targets, MATCH_THRESHOLDS), strict=True):
         scores[f"precision@{threshold}"] = num_matched / max(len(found), 1)
         scores[f"recall@{threshold}"] = num_matched / max(len(true), 1)
         scores[f"f1@{threshold}"] = 2 * num_matched / max(len(found) + len(true), 1)
@@ -95,38 +94,6 @@ def _precision_scores(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
         name: float(precisions.mean() if threshold is None else precisions[PRECISION_THRESHOLDS.index(threshold)])
         for name, threshold in _PRECISIONS.items()
     }
-
-
-def _matched_counts(found: np.ndarray, true: np.ndarray) -> list[int]:
-    """The largest number of one-to-one pairs of IoU >= t, for every t of MATCH_THRESHOLDS.
-
-    Per true segment no more partners are kept than there are true segments: were a largest set of pairs to use another
-    one, a kept partner would be free to take its place. So memory is bounded, however long the answer.
-    """
-    pairs: list[list[np.ndarray]] = [[] for _ in MATCH_THRESHOLDS]
-    num_partners = np.zeros((len(MATCH_THRESHOLDS), len(true)), dtype=np.int64)
-    step = max(1, _PAIRS_AT_ONCE // max(1, len(true)))
-    for begin in range(0, len(found), step):
-        ious = _ious(found[begin : begin + step], true)
-        for level, threshold in enumerate(MATCH_THRESHOLDS):
-            is_hit = ious >= threshold - TIE_TOLERANCE
-            is_kept = is_hit & (is_hit.cumsum(axis=0) + num_partners[level] <= len(true))
-            num_partners[level] += is_hit.sum(axis=0)
-            pairs[level].append(np.argwhere(is_kept) + np.array([begin, 0]))
-    return [_largest_matching(np.concatenate(found_pairs)) if found_pairs else 0 for found_pairs in pairs]
-
-
-def _largest_matching(pairs: np.ndarray) -> int:
-    """Size of the largest choice of pairs [m, 2] in which no first and no second index occurs twice."""
-    num_possible = min(len(np.unique(side)) for side in pairs.T)
-    if num_possible <= 1:
-        return num_possible
-    from scipy.sparse import csr_array  # here: slow to import, and only answers with several hits need it
-    from scipy.sparse.csgraph import maximum_bipartite_matching
-
-    rows = np.unique(pairs[:, 0], return_inverse=True)[1]
-    graph = csr_array((np.ones(len(pairs), dtype=np.int8), (rows, pairs[:, 1])))
-    return int((maximum_bipartite_matching(graph) >= 0).sum())
 
 
 def _ious(found: np.ndarray, true: np.ndarray) -> np.ndarray:
