@@ -30,8 +30,8 @@ class Boundaries(NamedTuple):
 def analyse(samples: Sequence[BenchmarkSample], readings: Sequence[Reading]) -> dict[str, Any]:
     """The failure analysis of `metrics.json`; `readings[i]` is what was read in the answer to `samples[i]`.
 
-    Counts, boundaries and IoU are told for samples whose true segments are all asked for. A predicted segment's boundary
-    error is taken against its partner in the best one-to-one assignment where the two overlap at all.
+    Counts, boundaries and IoU are told for samples whose true segments are all asked for. A predicted segment's
+    boundary error is taken against its partner in the best one-to-one assignment where the two overlap at all.
     """
     pairs = zip(samples, readings, strict=True)
     grounded = [(sample, reading.segments or ()) for sample, reading in pairs if asks_for_all(sample)]

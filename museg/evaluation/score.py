@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from museg.evaluation.failures import analyse, asks_for_all
-from museg.evaluation.rules import Rule, Tables
+from museg.evaluation.rule import Rule, Tables
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
 from museg.metrics.grounding_scores import set_iou
 from museg.metrics.sample_table import SampleTable
@@ -57,8 +57,9 @@ class Scored:
 def score(samples: Sequence[BenchmarkSample], answers: Mapping[int, Answer], rule: Rule) -> Scored:
     """Score every sample; `answers` maps a sample's row to its answer and must have one for each."""
     given = [answers[sample.row] for sample in samples]
-    rule.prepare(samples, given)
-    tables = rule.new_tables([(sample.task, sample.source) for sample in samples])
+    rule.look_at(samples)
+    tables = rule.new_tables((sample.task, sample.source) for sample in samples)
+    rule.prime(tables, samples, given)
     readings = []
     for position, (sample, answer) in enumerate(zip(samples, given, strict=True)):
         reading = rule.read(sample, answer)
@@ -115,7 +116,7 @@ def tables_from_samples(lines: Sequence[Mapping[str, Any]], rule: Rule) -> Table
 
     Raises ValueError naming the sample that lacks a column.
     """
-    tables = rule.new_tables([(line["task"], line["source"]) for line in lines])
+    tables = rule.new_tables((line["task"], line["source"]) for line in lines)
     for position, line in enumerate(lines):
         for group in rule.groups(line["task"], line["source"]):
             for section, table in tables[group].items():
