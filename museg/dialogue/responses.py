@@ -65,7 +65,7 @@ def read_strict(text: str) -> ParsedResponse:
 
     Source: THUNLP-MT/MUSEG 889565e, src/train.py, the format and matching rewards, which share this grammar.
     """
-    answer = _inside(text, ANSWER_OPEN, ANSWER_CLOSE)
+    answer = answer_block(text)
     boundaries_s = None if answer is None else _read_boundaries(answer)
     segments = None if boundaries_s is None else _pair_up(boundaries_s)
     if segments is not None and not _are_proper(segments):
@@ -86,7 +86,7 @@ def read_lenient(text: str) -> ParsedResponse:
 
     Source: THUNLP-MT/MUSEG 889565e, src/eval_grounding.py.
     """
-    answer = _inside(text, ANSWER_OPEN, ANSWER_CLOSE)
+    answer = answer_block(text)
     segments, fault = ((), Fault.NO_ANSWER) if answer is None else read_number_pairs(answer)
     return ParsedResponse(text, _inside(text, THINK_OPEN, THINK_CLOSE), answer, segments, fault)
 
@@ -94,6 +94,11 @@ def read_lenient(text: str) -> ParsedResponse:
 def read_lenient_answer(answer_text: str) -> tuple[Segment, ...]:
     """The segments that evaluation finds in the inside of an answer block; empty as soon as one pair is bad."""
     return read_number_pairs(answer_text)[0]
+
+
+def answer_block(text: str) -> str | None:
+    """The inside of the only answer block, not stripped; None where there is none, or more than one."""
+    return _inside(text, ANSWER_OPEN, ANSWER_CLOSE)
 
 
 def read_number_pairs(answer: str) -> tuple[tuple[Segment, ...], Fault | None]:

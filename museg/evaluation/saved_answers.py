@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from museg.data import row_fields
 from museg.data.file_faults import FileFaults, json_object, numbered_lines
-from museg.dialogue.responses import read_lenient
+from museg.dialogue.responses import answer_block
 from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.released_answers import answer_of, read_released_answers
 from museg.evaluation.samples import Answer, BenchmarkSample
@@ -64,8 +64,9 @@ def _read_lines(path: Path, samples: Sequence[BenchmarkSample], rule: str) -> di
             if is_first and HEADER in row:
                 is_ours = True
             else:
+                given_id = _given_id(row)
                 answer = _scored_windows(row, rule) if WINDOWS in row else _text(row, is_ours)
-                given.append(GivenAnswer(number, _given_id(row), answer))
+                given.append(GivenAnswer(number, given_id, answer))
         is_first = False
     answers = _matched(given, samples, bad)
     bad.raise_if_any()
@@ -112,7 +113,7 @@ def _text(row: Mapping[str, Any], is_ours: bool) -> Answer:
     completion = row["completion"]
     if not isinstance(completion, str):
         return Answer("", fault=AnswerFault.NOT_TEXT.value)
-    inside = read_lenient(completion).answer
+    inside = answer_block(completion)
     if inside is None:
         return Answer("", completion, AnswerFault.NO_ANSWER_BLOCK.value)
     return Answer(inside.strip(), completion)
