@@ -51,6 +51,13 @@ class SampleTable(Metric):
         """Store a row worked out elsewhere; subclasses take an answer and its truth instead."""
         self.add(position, values)
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """As every metric; a process without samples takes part with no rows, in the shape and type of the others'."""
+        if not len(self.positions):
+            self.positions.append(torch.zeros(0, dtype=torch.int64, device=self.device))
+            self.rows.append(torch.zeros((0, len(self.columns)), dtype=torch.float64, device=self.device))
+        super().sync(*args, **kwargs)
+
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """The positions and rows that means are taken of: those stored, unless a subclass looks across samples."""
         return self.stored()
