@@ -26,7 +26,7 @@ def checkpoint_identity(path: str | Path, say: Callable[[str], None] = print) ->
     num_bytes = sum(file.stat().st_size for file in files)
     if num_bytes >= LARGE_BYTES:
         say(f"reading {num_bytes / 2**30:.1f} GiB of {path} for its digest")
-    described = "".join(f"{file.name} {_sha256_of(file)}\n" for file in files)
+    described = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
     return {"name": str(path), "sha256": hashlib.sha256(described.encode()).hexdigest()}
 
 
@@ -44,7 +44,8 @@ def _local_folder(path: str) -> Path:
         ) from error
 
 
-def _sha256_of(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Digest of a file's contents."""
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while block := opened.read(2**24):

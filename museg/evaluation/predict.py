@@ -176,4 +176,6 @@ class _Counts:
     def in_words(self) -> str:
         """For the line of progress."""
         num_unreadable = len(self.loader.quarantine)
-        return f"{self.now()['decoded']} videos decoded" + (f", {num_unreadable} unreadable" if num_unreadable else "")
+        return f"videos decoded: {self.now()['decoded']}" + (
+            f", unreadable: {num_unreadable}" if num_unreadable else ""
+        )

@@ -4,6 +4,7 @@ A shard's file says in every line how many lines of the same batch follow. What 
 was being written when the process died; it is cut off and answered again.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,9 @@ FOLLOWING = "following"
 
 ONLY_TOLD = ("code_version", "checkpoint.name")
 """Parts of a header that may change between two starts: answers of equal weights are equal."""
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What network file systems that were mounted without locks say."""
 
 Record = Mapping[str, Any]
 
@@ -122,7 +126,7 @@ class ShardFile:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
                 f"{self.file} is being written by another process: give every process its own shard.index"
@@ -155,8 +159,17 @@ def alone(lock_file: Path) -> Iterator[None]:
     """Wait until no other process is in this place; a process that dies here leaves it."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("a") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        _lock(opened.fileno(), fcntl.LOCK_EX)
         yield
+
+
+def _lock(descriptor: int, operation: int) -> None:
+    """Lock an open file. Where the file system knows no locks there is none, which only mistakes would need."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def _read_line(file: Path, number: int, line: bytes) -> dict[str, Any]:

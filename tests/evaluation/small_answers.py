@@ -1,0 +1,137 @@
+"""A small benchmark of real clips answered by a tiny checkpoint, in this process or in one that may be killed."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from museg.dialogue.prompts import PromptWording
+from museg.evaluation.predict import PredictSettings, predict
+from museg.evaluation.samples import BenchmarkSample
+from museg.evaluation.shards import Shard
+from museg.policy.loading import export, load_pretrained
+from museg.policy.tiny import build_tiny
+from museg.temporal.segments import Segment
+from museg.video.budget import FrameBudget
+from tests.video import made_files
+
+WORDING = PromptWording(system="", before_video="cite {query}", after_video="")
+BUDGET = FrameBudget(sample_rate_fps=1, min_pixels=784, max_pixels=784)
+IDENTITY = {"checkpoint": {"name": "tiny", "sha256": "0123"}, "benchmark": "small", "code_version": "1"}
+CLIP_OF_ROW = (0, 1, 2, 0, 3, 1, 4, 5, 0, 2, 6, 7)
+"""Twelve questions about eight clips: three about the first, two about the second and third."""
+
+
+def made_benchmark(folder: Path) -> Path:
+    """Write the clips and a tiny checkpoint below `folder`."""
+    (folder / "clips").mkdir()
+    for clip in range(8):
+        made_files.numbered_mp4(folder / "clips" / f"{clip}.mp4", num_frames=12 + 2 * clip, fps=2)
+    export(build_tiny(initializer_range=0.1, seed=0), folder / "checkpoint")  # writes another answer to every question
+    return folder
+
+
+def sample(row: int, clip: int | str, question: str | None = None) -> BenchmarkSample:
+    """A question about a clip."""
+    question = f"When does 'red square {row * row}' occur?" if question is None else question
+    return BenchmarkSample(f"small:{row}", row, "tvg", "made", f"{clip}.mp4", question, (Segment(0, 1),), None)
+
+
+SAMPLES = tuple(sample(row, clip) for row, clip in enumerate(CLIP_OF_ROW))
+
+
+def answer(
+    folder: Path,
+    output: Path,
+    *,
+    samples: Sequence[BenchmarkSample] = SAMPLES,
+    identity: dict[str, Any] = IDENTITY,
+    progress: Callable[[int, int, str], None] = lambda num_done, num_all, state: None,
+    **changed: Any,
+) -> Path:
+    """Answer with the checkpoint; `changed` are settings that differ."""
+    settings = {
+        "batch_size": 3,
+        "max_new_tokens": 24,
+        "max_context_tokens": 512,
+        "num_workers": 0,
+        "timeout_s": 60,
+        "feature_cache_mib": 8,
+    }
+    return predict(
+        samples,
+        policy_factory=lambda: load_pretrained(path=str(folder / "checkpoint")),
+        wording=WORDING,
+        settings=PredictSettings(**{**settings, **changed}),
+        identity=identity,
+        video_root=folder / "clips",
+        budget=BUDGET,
+        output=output,
+        progress=progress,
+    )
+
+
+def answer_shard(folder: Path, output: Path, shard: Shard) -> None:
+    """Answer one shard."""
+    torch.set_num_threads(1)
+    answer(folder, output, shard=shard, num_workers=1)
+
+
+def answer_and_die_after(folder: Path, output: Path, num_samples: int) -> None:
+    """Answer with a decoding worker, and die when so many samples are answered."""
+    torch.set_num_threads(1)
+
+    def die(num_done: int, num_all: int, state: str) -> None:
+        if num_done >= num_samples:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    answer(folder, output, progress=die, num_workers=1)
+
+
+def answer_and_die_writing(folder: Path, output: Path, num_writes: int, share: float) -> None:
+    """Answer, and die within that write to the shard's file (the header is the first), when `share` of it is done."""
+    torch.set_num_threads(1)
+    written, write = [], os.write
+
+    def die_half_way(descriptor: int, data: bytes) -> int:
+        if "shard_" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+            return write(descriptor, data)
+        written.append(data)
+        if len(written) < num_writes:
+            return write(descriptor, data)
+        write(descriptor, data[: int(share * len(data))])
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    os.write = die_half_way
+    answer(folder, output)
+
+
+def exit_codes_of(*calls: tuple[Callable[..., Any], tuple], timeout_s: float = 120) -> list[int | None]:
+    """Run each call in a process of its own, all at once; an exit code is -9 for a process that was killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.evaluation.small_answers"])
+    processes = [context.Process(target=target, args=args) for target, args in calls]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout_s)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    """The lines below the header."""
+    return [json.loads(line) for line in file.read_text().splitlines()[1:]]
+
+
+def counts_of(output: Path) -> dict[str, int]:
+    """How often videos were decoded and encoded."""
+    return json.loads((output / "decoding.json").read_text())

@@ -1,0 +1,206 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from museg.evaluation.merging import missing_rows
+from museg.evaluation.predict import PredictSettings
+from tests.evaluation import small_answers
+from tests.evaluation.small_answers import CLIP_OF_ROW, IDENTITY, SAMPLES, answer, counts_of, lines_of, sample
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return small_answers.made_benchmark(tmp_path_factory.mktemp("benchmark"))
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory) -> Path:
+    """What an undisturbed process writes."""
+    output = tmp_path_factory.mktemp("whole")
+    answer(folder, output)
+    return output
+
+
+def test_every_sample_has_its_line_in_annotation_order(whole):
+    first, *rest = (whole / "predictions.jsonl").read_text().splitlines()
+    header = json.loads(first)["header"]
+    assert header["checkpoint"] == IDENTITY["checkpoint"]
+    assert header["answering"]["wording"]["before_video"] == "cite {query}"
+    assert header["answering"]["budget"]["min_pixels"] == 784 and header["answering"]["max_new_tokens"] == 24
+    records = [json.loads(line) for line in rest]
+    assert [record["row"] for record in records] == list(range(12))
+    assert [record["id"] for record in records] == [f"small:{row}" for row in range(12)]
+    assert set(records[0]) == {"id", "row", "completion", "num_tokens", "fault", "output"}
+    # random weights: no answer blocks, but every question has an answer of its own
+    assert len({record["completion"] for record in records}) == 12
+    assert all(record["num_tokens"] == 24 and record["fault"] == "no_answer_block" for record in records)
+    assert (whole / "quarantine.jsonl").read_text() == ""
+
+
+def test_each_video_is_decoded_and_encoded_once(whole):
+    # twelve questions about eight clips, in batches of three, by clip: 0 0 0 | 1 1 2 | 2 3 4 | 5 6 7
+    assert counts_of(whole) == {"decoded": 8, "second_decoder": 0, "encoded": 8}
+
+
+@pytest.mark.parametrize("changed", [{"feature_cache_mib": 0}, {"num_workers": 2}])
+def test_what_is_kept_and_who_decodes_changes_no_answer(folder, whole, tmp_path, changed):
+    answer(folder, tmp_path, batch_size=3, **changed)
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    assert counts_of(tmp_path)["decoded"] == 8
+
+
+def test_without_room_for_features_a_video_is_encoded_once_a_batch(folder, whole, tmp_path):
+    answer(folder, tmp_path, batch_size=2, feature_cache_mib=0)
+    # the questions in batches of two, by clip: 0 0 | 0 1 | 1 2 | 2 3 | 4 5 | 6 7, so 0, 1 and 2 are encoded twice
+    assert counts_of(tmp_path) == {"decoded": 8, "second_decoder": 0, "encoded": 11}
+    answers, expected = (lines_of(output / "predictions.jsonl") for output in (tmp_path, whole))
+    assert answers == expected  # a tiny float32 model answers alike in batches of any size
+
+
+@pytest.mark.parametrize("num_samples", [3, 9])
+def test_killed_between_batches_and_started_again(folder, whole, tmp_path, num_samples):
+    died = (small_answers.answer_and_die_after, (folder, tmp_path, num_samples))
+    assert small_answers.exit_codes_of(died) == [-9]
+    assert not (tmp_path / "predictions.jsonl").exists()
+    missing = missing_rows(tmp_path, SAMPLES)
+    assert len(missing) == 12 - num_samples
+    before = json.loads((tmp_path / "predictions" / "decoding_0_of_1.json").read_text())["decoded"]
+    answer(folder, tmp_path)
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    # only the clips of samples without an answer are decoded
+    assert counts_of(tmp_path)["decoded"] - before == len({CLIP_OF_ROW[row] for row in missing})
+
+
+@pytest.mark.parametrize(("num_writes", "share"), [(1, 0.5), (2, 0.0), (3, 0.1), (3, 0.5), (4, 0.99)])
+def test_killed_while_writing_and_started_again(folder, whole, tmp_path, num_writes, share):
+    """In the header, in a batch's first line, behind its first line, in its last."""
+    died = (small_answers.answer_and_die_writing, (folder, tmp_path, num_writes, share))
+    assert small_answers.exit_codes_of(died) == [-9]
+    torn = (tmp_path / "predictions" / "shard_0_of_1.jsonl").read_bytes()
+    assert share == 0 or not torn.endswith(b"\n")
+    answer(folder, tmp_path)
+    for file in ("predictions.jsonl", "predictions/shard_0_of_1.jsonl"):
+        assert (tmp_path / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_two_processes_together_answer_like_one(folder, whole, tmp_path):
+    calls = [(small_answers.answer_shard, (folder, tmp_path, (index, 2))) for index in range(2)]
+    assert small_answers.exit_codes_of(*calls) == [0, 0]
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    # a clip belongs to one process with all its questions
+    assert counts_of(tmp_path)["decoded"] == 8
+    parts = [lines_of(tmp_path / "predictions" / f"shard_{index}_of_2.jsonl") for index in range(2)]
+    clips = [{CLIP_OF_ROW[record["row"]] for record in part} for part in parts]
+    assert clips == [{0, 2, 4, 6}, {1, 3, 5, 7}]
+
+
+def test_a_missing_shard_is_told_and_may_be_made_up_by_any_number_of_processes(folder, whole, tmp_path):
+    path = answer(folder, tmp_path, shard=(1, 3))
+    # every third clip from clip 1: clips 1, 4 and 7, which rows 1, 5, 6 and 11 ask about
+    assert not path.exists() and missing_rows(tmp_path, SAMPLES) == [0, 2, 3, 4, 7, 8, 9, 10]
+    assert answer(folder, tmp_path) == path
+    assert path.read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    assert counts_of(tmp_path)["decoded"] == 8
+
+
+def test_what_is_finished_needs_neither_model_nor_clips(whole, tmp_path):
+    before = (whole / "predictions.jsonl").read_bytes()
+    answer(tmp_path / "nothing here", whole)
+    assert (whole / "predictions.jsonl").read_bytes() == before
+
+
+def test_more_samples_may_be_asked_later(folder, whole, tmp_path):
+    answer(folder, tmp_path, samples=SAMPLES[:4])
+    assert [record["row"] for record in lines_of(tmp_path / "predictions.jsonl")] == [0, 1, 2, 3]
+    answer(folder, tmp_path)
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("identity", "settings", "change"),
+    [
+        ({"checkpoint": {"name": "tiny", "sha256": "4567"}}, {}, r"checkpoint\.sha256: '0123' -> '4567'"),
+        ({"dtype": "bfloat16"}, {}, r"dtype: None -> 'bfloat16'"),
+        ({}, {"max_new_tokens": 25}, r"answering\.max_new_tokens: 24 -> 25"),
+    ],
+)
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+def test_other_conditions_refuse_to_mix_with_old_answers(folder, whole, identity, settings, change, shard):
+    before = {file: file.read_bytes() for file in whole.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match=rf"shard_0_of_1\.jsonl holds answers .*\n  {change}\n.*another output folder"):
+        answer(folder, whole, identity={**IDENTITY, **identity}, shard=shard, **settings)
+    assert {file: file.read_bytes() for file in whole.rglob("*") if file.is_file()} == before
+
+
+def test_the_same_weights_elsewhere_and_newer_code_go_on_with_a_warning(folder, tmp_path):
+    answer(folder, tmp_path, samples=SAMPLES[:2])
+    moved = {**IDENTITY, "checkpoint": {"name": "elsewhere/tiny", "sha256": "0123"}, "code_version": "2"}
+    with pytest.warns(UserWarning, match="checkpoint.name: 'tiny' -> 'elsewhere/tiny'; code_version: '1' -> '2'"):
+        answer(folder, tmp_path, samples=SAMPLES[:3], identity=moved)
+    assert [record["row"] for record in lines_of(tmp_path / "predictions.jsonl")] == [0, 1, 2]
+
+
+def test_unreadable_videos_are_answered_with_a_fault_and_never_tried_again(folder, tmp_path):
+    samples = [*SAMPLES[:2], sample(2, "missing"), sample(3, "../outside"), sample(4, "missing"), sample(5, 1)]
+    first = answer(folder, tmp_path, samples=samples, batch_size=2)
+    records = lines_of(first)
+    assert [record["row"] for record in records] == list(range(6))
+    assert [record["fault"] == "unreadable_video" for record in records] == [False, False, True, True, True, False]
+    assert records[2] == {
+        "id": "small:2",
+        "row": 2,
+        "completion": "",
+        "num_tokens": 0,
+        "fault": "unreadable_video",
+        "output": "",
+    }
+    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    assert {row["video"] for row in rows} == {"missing.mp4", "../outside.mp4"}
+    assert counts_of(tmp_path)["decoded"] == 2
+    # there now, but another question about it, even in another shard, does not open it
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "missing.mp4").write_bytes((folder / "clips" / "0.mp4").read_bytes())
+    (tmp_path / "checkpoint").symlink_to(folder / "checkpoint")
+    later = [*samples, sample(6, "missing")]
+    answer(tmp_path, tmp_path, samples=later, batch_size=2, shard=(0, 1))
+    assert lines_of(first)[6]["fault"] == "unreadable_video"
+    assert counts_of(tmp_path)["decoded"] == 2
+    answer(tmp_path, tmp_path, samples=[*later, sample(7, "missing")], batch_size=2, shard=(2, 4))
+    assert missing_rows(tmp_path, [*later, sample(7, "missing")]) in ([], [7])
+    assert counts_of(tmp_path)["decoded"] == 2
+
+
+def test_a_prompt_that_fills_the_context_is_a_fault_of_its_sample_alone(folder, whole, tmp_path):
+    samples = [SAMPLES[0], replace(SAMPLES[1], question="x" * 600), SAMPLES[2]]
+    records = lines_of(answer(folder, tmp_path, samples=samples))
+    assert [record["fault"] for record in records] == ["no_answer_block", "prompt_too_long", "no_answer_block"]
+    expected = lines_of(whole / "predictions.jsonl")
+    assert [records[0], records[2]] == [expected[0], expected[2]]
+
+
+def test_a_share_that_is_being_answered_is_refused(folder, tmp_path):
+    def again(num_done: int, num_all: int, state: str) -> None:
+        with pytest.raises(ValueError, match=r"shard_0_of_1\.jsonl is being written by another process: give every"):
+            answer(folder, tmp_path, samples=SAMPLES[:2])
+
+    answer(folder, tmp_path, samples=SAMPLES[:2], progress=again)
+
+
+def test_progress_starts_with_what_is_done(folder, tmp_path):
+    told = []
+    answer(folder, tmp_path, samples=SAMPLES[:4], batch_size=2, progress=lambda *news: told.append(news))
+    assert told == [(0, 4, ""), (2, 4, "videos decoded: 1"), (4, 4, "videos decoded: 3")]
+    told.clear()
+    answer(folder, tmp_path, samples=SAMPLES[:6], batch_size=2, progress=lambda *news: told.append(news))
+    # by clip: rows 0 3 1 5 2 4; of these 5 and 4 are new, about clips 1 and 3
+    assert told == [(4, 6, ""), (5, 6, "videos decoded: 4"), (6, 6, "videos decoded: 5")]
+
+
+@pytest.mark.parametrize("broken", [{"batch_size": 0}, {"feature_cache_mib": -1}])
+def test_impossible_settings_are_refused(broken):
+    settings = {"batch_size": 1, "max_new_tokens": 1, "max_context_tokens": 2, "num_workers": 0, "timeout_s": 1}
+    with pytest.raises(ValueError, match="batch_size must be at least 1 and feature_cache_mib at least 0"):
+        PredictSettings(**{**settings, "feature_cache_mib": 0, **broken})
