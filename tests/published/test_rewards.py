@@ -6,6 +6,7 @@ import math
 import pytest
 
 from museg.dialogue.responses import read_strict
+from museg.evaluation.solutions import score_completions, score_solution
 from museg.rewards.mix import RewardMix
 from museg.temporal.segments import Segment
 from tests.rewards.reward_options import load_mix
@@ -19,38 +20,16 @@ def recorded_cases() -> list[dict]:
     return [json.loads(line) for line in require(ORACLES / "museg_rewards.jsonl").read_text("utf-8").splitlines()]
 
 
-def as_targets(solution: list) -> list[Segment] | None:
-    """The solution as segments: of each entry the first two numbers; None where it is not a list of such entries.
-
-    The release reads the solution anew inside each reward, and a reward that cannot gives 0. Here a reward is only ever
-    called with segments, so this reading stands outside it.
-    """
-    if all(isinstance(entry, list) and len(entry) >= 2 for entry in solution):
-        return [Segment(*entry[:2]) for entry in solution]
-    return None
-
-
-def as_coverage_targets(solution: list) -> list[Segment] | None:
-    """As `as_targets`, but the global reward also takes a bare [start, end], when both are integers."""
-    if len(solution) == 2 and all(isinstance(entry, int) for entry in solution):
-        return [Segment(*solution)]
-    return as_targets(solution)
-
-
 def our_values(mix: RewardMix, case: dict) -> dict[str, float]:
     """Our scores under the names of the record."""
-    response = read_strict(case["completion"])
-    form = mix.score(response, [], off=("coverage", "local"))
-    coverage_targets, targets = as_coverage_targets(case["solution"]), as_targets(case["solution"])
-    matching = {
-        "global": 0.0 if coverage_targets is None else mix.score(response, coverage_targets).terms["coverage"],
-        "local": 0.0 if targets is None else mix.score(response, targets).terms["local"],
-    }
+    response, solution = read_strict(case["completion"]), case["solution"]
+    terms = score_solution(mix, response, solution, ()).terms
     return {
-        "format_timestamp": form.total,
-        "format": mix.score(response, [], off=("timestamp", "coverage", "local")).total,
-        **matching,
-        "segment": matching["global"] + matching["local"],
+        "format_timestamp": terms["format"] + terms["timestamp"],
+        "format": terms["format"],
+        "global": terms["coverage"],
+        "local": terms["local"],
+        "segment": terms["coverage"] + terms["local"],
     }
 
 
@@ -75,19 +54,18 @@ def test_the_documented_departure_is_undefined_exactly_where_the_release_is():
     assert len(undefined) == 14
     assert all(math.isnan(float(case["segment"])) for case in undefined)
     for case in undefined:
-        response, targets = read_strict(case["completion"]), as_targets(case["solution"])
+        response, targets = read_strict(case["completion"]), [Segment(*entry[:2]) for entry in case["solution"]]
         assert math.isnan(mix.terms["local"](response, targets))  # the term itself agrees with the release ...
         assert mix.score(response, targets).terms["local"] == 0.0  # ... and the mix keeps it from the group
 
 
-def test_total_of_both_stages():
-    # stage 1: format_timestamp + segment; stage 2: format + segment
-    mix = load_mix("sequential")
-    for case in recorded_cases():
-        targets, released = as_targets(case["solution"]), {name: float(case[name]) for name in NAMES}
-        if targets is None or math.isnan(released["segment"]):
-            continue
-        response = read_strict(case["completion"])
-        stage_1, stage_2 = mix.score(response, targets).total, mix.score(response, targets, off=("timestamp",)).total
-        assert stage_1 == pytest.approx(released["format_timestamp"] + released["segment"], abs=TOLERANCE)
-        assert stage_2 == pytest.approx(released["format"] + released["segment"], abs=TOLERANCE)
+def test_totals_of_both_stages_from_the_file():
+    # stage 1: format_timestamp + segment; stage 2: format + segment; an undefined local matching is 0 here
+    mix, path = load_mix("sequential"), require(ORACLES / "museg_rewards.jsonl")
+    stage_1, stage_2 = score_completions(path, mix, ()), score_completions(path, mix, ("timestamp",))
+    for number, (case, one, two) in enumerate(zip(recorded_cases(), stage_1, stage_2, strict=True)):
+        released = {name: float(case[name]) for name in NAMES}
+        segment = released["global"] if math.isnan(released["segment"]) else released["segment"]
+        assert (one["id"], two["id"]) == (number, number)
+        assert one["total"] == pytest.approx(released["format_timestamp"] + segment, abs=TOLERANCE)
+        assert two["total"] == pytest.approx(released["format"] + segment, abs=TOLERANCE)
