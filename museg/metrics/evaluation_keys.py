@@ -49,6 +49,9 @@ _FAMILIES: Mapping[str, Mapping[str, MetricKey]] = {  # a name, or a pattern who
         "F1 (cap)": MetricKey("F1, dense captioning", "%", "mean F1 of dvc and slc"),
         "Sim (cap)": MetricKey("similarity, dense captioning", "%", "mean sentence similarity of dvc and slc"),
         "Rec (com)": MetricKey("recall, complex", "%", "mean recall of tem and gvq"),
+        r"(?P<column>[A-Z]{3}) \((?P<score>Acc|F1|Sim|Rec)\)": MetricKey(
+            "{column} {score}", "", "{score} of {column} (EVC is the task eca), mean over its sources"
+        ),
         r"Mean (?P<score>.+)": MetricKey("mean {score}", "", "{score}, mean over all pairs of task and source"),
         r"(?P<task>TEM|GVQ) Mean Rec": MetricKey("{task} mean recall", "", "mean recall of {task} over its sources"),
     },

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from museg.metrics.grounding_scores import f1_at, grounding_scores, recall_at, set_iou
-from museg.temporal.segments import Segment
+from museg.temporal.segments import Segment, intersection_s, merge, total_length_s
 
 segments = st.lists(
     st.tuples(st.floats(0, 50), st.floats(0.1, 10)).map(lambda pair: Segment(pair[0], pair[0] + pair[1])), max_size=5
@@ -52,3 +52,14 @@ def test_the_truth_itself_is_perfect(targets):
     scores = grounding_scores(targets, targets)
     assert scores["mean_iou"] == pytest.approx(1)
     assert scores["f1@0.7"] == scores["recall@0.7"] == scores["count_accuracy"] == 1
+
+
+any_order = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda pair: Segment(*pair)), max_size=6)
+
+
+@given(any_order, any_order)
+def test_set_iou_shares_what_all_pairs_share(predicted, targets):
+    merged_predicted, merged_targets = merge(predicted), merge(targets)  # reversed segments included
+    shared_s = sum(intersection_s(a, b) for a in merged_predicted for b in merged_targets)
+    union_s = total_length_s(merged_predicted) + total_length_s(merged_targets) - shared_s
+    assert set_iou(predicted, targets) == (shared_s / union_s if union_s > 0 else 0.0)
