@@ -8,7 +8,7 @@ from museg.evaluation.rule import Overall, Reported, Rule, Tables
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
 from museg.metrics.caption_scores import CaptionScorer
 from museg.metrics.et_bench_choices import compared_texts
-from museg.metrics.et_bench_summary import MERGED_NAMES, merged, per_task, task_means
+from museg.metrics.et_bench_summary import MERGED, means, merged, per_task
 from museg.metrics.et_bench_tables import corrected_table, official_table
 from museg.metrics.field_grounding import FieldGroundingTable
 from museg.metrics.sample_table import SampleTable
@@ -24,7 +24,7 @@ class EtBenchRule(Rule):
 
     name = "et_bench"
     official_source = "THUNLP-MT/MUSEG 889565e, data/eval/et_bench/compute_metrics.py"
-    headline = tuple(("official", name) for name in MERGED_NAMES)
+    headline = tuple(("official", name) for name in MERGED)
 
     def __init__(self, captions: bool) -> None:
         self.similarity = SentenceEncoder()
@@ -87,9 +87,11 @@ class EtBenchRule(Rule):
             task, _, source = group.partition("/")
             per_source.setdefault(task, {})[source] = sections["official"]
         by_task = per_task(per_source)
-        official = {
-            **merged(by_task),
-            **task_means(per_source),
-            **{f"{task} {name}": value for (task, name), value in by_task},
-        }
-        return {"official": official}
+        found = {**merged(by_task), **by_task, **means(per_source)}
+        return {"official": {name: value for name, value in found.items() if value is not None}}
+
+    def notes(self, overall: Overall) -> list[str]:
+        lacking = [name for name in MERGED if name not in overall["official"]]
+        if not lacking:
+            return []
+        return [f"{', '.join(lacking)}: not reported, because samples or scores of one of their tasks are missing."]

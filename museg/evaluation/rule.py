@@ -76,3 +76,7 @@ class Rule(ABC):
             for section, metrics in sections.items():
                 found[section] |= metrics
         return {section: metrics for section, metrics in found.items() if metrics}
+
+    def notes(self, overall: Overall) -> list[str]:
+        """Sentences that a reader of the scores should not miss."""
+        return []

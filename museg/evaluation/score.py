@@ -39,6 +39,7 @@ class Scored:
             group: {section: table.compute() for section, table in tables.items()}
             for group, tables in self.tables.items()
         }
+        overall = self.rule.overall(groups)
         sizes = {group: len(next(iter(tables.values())).table()[0]) for group, tables in self.tables.items()}
         return {
             "benchmark": name,
@@ -46,11 +47,11 @@ class Scored:
             "official_source": self.rule.official_source,
             "num_samples": len(self.samples),
             "num_failed": sum(reading.failure is not None for reading in self.readings),
-            "scores": self.rule.overall(groups),
+            "scores": overall,
             "headline": [{"section": section, "name": key} for section, key in self.rule.headline],
             "groups": {group: {"num_samples": sizes[group], **sections} for group, sections in groups.items()},
             "failures": analyse(self.samples, self.readings),
-            "notes": list(notes),
+            "notes": [*notes, *self.rule.notes(overall)],
         }
 
 

@@ -5,6 +5,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from museg.config.command_line import (
+    TRAIN,
     checked_arguments,
     composed_jobs,
     keep_jobs_private,
@@ -71,19 +72,19 @@ def test_several_values_without_multirun_are_refused():
 def test_refuses_with_a_message_and_a_status(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr("museg.config.command_line.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as caught:
-        checked_arguments(arguments, CONF)
+        checked_arguments(arguments, CONF, TRAIN)
     assert caught.value.code == 1
     assert message in capsys.readouterr().err
 
 
 def test_help_and_configuration_pass_without_checks(capsys):
     shared = "hydra.job.config.override_dirname.exclude_keys=[seed]"
-    assert checked_arguments(["--cfg", "job", "seed=1"], CONF) == ["--cfg", "job", "seed=1", shared]
-    assert checked_arguments(["seed=1", "--cfg", "job"], CONF) == ["seed=1", shared, "--cfg", "job"]
-    assert checked_arguments(["rollout.num_generations=1", "--cfg", "job"], CONF)  # not valid, but may be looked at
-    assert checked_arguments([], CONF) == []
+    assert checked_arguments(["--cfg", "job", "seed=1"], CONF, TRAIN) == ["--cfg", "job", "seed=1", shared]
+    assert checked_arguments(["seed=1", "--cfg", "job"], CONF, TRAIN) == ["seed=1", shared, "--cfg", "job"]
+    assert checked_arguments(["rollout.num_generations=1", "--cfg", "job"], CONF, TRAIN)  # not valid, but may be looked at
+    assert checked_arguments([], CONF, TRAIN) == []
     with pytest.raises(SystemExit) as caught:
-        checked_arguments(["--help"], CONF)
+        checked_arguments(["--help"], CONF, TRAIN)
     assert caught.value.code == 0
     assert "sequential" in capsys.readouterr().out
 

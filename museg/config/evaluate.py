@@ -1,0 +1,170 @@
+"""From checked settings to a finished evaluation folder: answer, score, draw, and say what came out."""
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from museg.config.comparing import compare
+from museg.config.score_table import show_completions, show_scores
+from museg.dialogue.prompts import PromptWording
+from museg.evaluation import merging
+from museg.evaluation.benchmarks import Benchmark, BenchmarkSettings, read_benchmark
+from museg.evaluation.checkpoint_identity import checkpoint_identity, sha256_of
+from museg.evaluation.completion_scores import write_completion_scores
+from museg.evaluation.predict import PredictSettings, predict
+from museg.evaluation.progress import AnsweringProgress
+from museg.evaluation.rules import make_rule
+from museg.evaluation.run_folder import code_version, write_config, write_identity
+from museg.evaluation.saved_answers import num_missing, read_answers
+from museg.evaluation.score import score, write_scores
+from museg.evaluation.shards import answering_device, resolve_shard
+from museg.phases.schedule import build_schedule
+from museg.policy.loading import Policy, load_pretrained
+from museg.report.evaluation_page import write_evaluation_page
+from museg.targets import build
+from museg.video.budget import FrameBudget
+
+Settings = Mapping[str, Any]
+
+EXPORTED = "exported"
+"""Where a training run keeps its final model."""
+
+
+def evaluate(settings: Settings, output: Path) -> None:
+    """Do what the settings ask for, in the folder `output`. Raises ValueError for what cannot be read or scored."""
+    if settings["compare"] is not None:
+        return compare(settings, output)
+    if settings["completions"] is not None:
+        return _score_completions(settings, output)
+    timings_s: dict[str, float] = {}
+    with _timed(timings_s, "reading"), AnsweringProgress("making clips") as line:
+        benchmark = _read_benchmark(settings, lambda done, num: line(done, num, "") if done < num else None)
+    write_config(output, settings)
+    subject = {"checkpoint": None, "predictions_file": settings["predictions"]}
+    if settings["checkpoint"] is not None:
+        with _timed(timings_s, "answering"):
+            subject["checkpoint"] = _answer(settings, benchmark, output)
+        if not (output / merging.PREDICTIONS).exists():
+            left = len(merging.missing_rows(output, benchmark.samples))
+            print(f"this share is answered; {left} questions are left to other processes, the last one scores them all")
+            return None
+    return _score(settings, benchmark, output, subject, timings_s)
+
+
+def _read_benchmark(settings: Settings, progress: Any) -> Benchmark:
+    node = settings["benchmark"]
+    values = {item.name: node[item.name] for item in fields(BenchmarkSettings) if item.name in node}
+    return read_benchmark(BenchmarkSettings(**values), Path(settings["data_root"]), progress)
+
+
+def _answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, Any]:
+    """Answer this process' share with the checkpoint; returns what identifies the checkpoint."""
+    node, inference = settings["benchmark"], settings["inference"]
+    if inference["num_threads"] is not None:
+        torch.set_num_threads(inference["num_threads"])
+    device = answering_device(inference["device"], os.environ)
+    dtype = inference["dtype"]
+    if dtype == "auto":
+        dtype = "float32" if device.type == "cpu" else "bfloat16"
+    folder = checkpoint_folder(settings["checkpoint"])
+    checkpoint = checkpoint_identity(folder) | {"dtype": dtype, "attention": inference["attention"]}
+    identity = {
+        "checkpoint": checkpoint,
+        "benchmark": {"name": node["name"], "annotation_sha256": benchmark.sha256},
+        "code_version": code_version(),
+    }
+    shard = resolve_shard(settings["shard"]["index"], settings["shard"]["count"], os.environ)
+    with AnsweringProgress(f"answering {node['name']}") as progress:
+        predict(
+            benchmark.samples,
+            policy_factory=partial(_load, folder, dtype, inference["attention"], device),
+            wording=PromptWording(**node["prompt"]["wordings"][node["prompt"]["evaluation"]]),
+            settings=PredictSettings(
+                batch_size=inference["batch_size"],
+                max_new_tokens=node["max_new_tokens"],
+                max_context_tokens=node["max_context_tokens"],
+                num_workers=node["video"]["num_workers"],
+                timeout_s=node["video"]["timeout_s"],
+                feature_cache_mib=inference["feature_cache_mib"],
+                shard=shard,
+            ),
+            identity=identity,
+            video_root=benchmark.video_root,
+            budget=FrameBudget(**node["video"]["budget"]),
+            output=output,
+            progress=progress,
+        )
+    return checkpoint
+
+
+def checkpoint_folder(checkpoint: str) -> str:
+    """The folder to load: of a training run its exported model; a name on the hub stays as it is.
+
+    Raises ValueError for a training run that has not exported a model yet.
+    """
+    folder = Path(checkpoint)
+    if (folder / EXPORTED).is_dir():
+        return str(folder / EXPORTED)
+    if (folder / "checkpoints").is_dir():
+        raise ValueError(
+            f"checkpoint={checkpoint} is a training run that has not ended: it has no {EXPORTED}/ yet. "
+            f"Continue it with: python train.py resume={checkpoint}"
+        )
+    return checkpoint
+
+
+def _load(path: str, dtype: str, attention: str, device: torch.device) -> Policy:
+    frozen = {"vision": True, "projector": True, "language": True}
+    policy = load_pretrained(path=path, dtype=dtype, attention=attention, frozen=frozen)
+    policy.model.to(device)
+    return policy
+
+
+def _score(
+    settings: Settings, benchmark: Benchmark, output: Path, subject: dict[str, Any], timings_s: dict[str, float]
+) -> None:
+    """Score the answers of the folder, or of the file given, and write everything about them."""
+    name, rule_name = benchmark.settings.name, benchmark.settings.rule
+    file = Path(settings["predictions"] or output / merging.PREDICTIONS)
+    with _timed(timings_s, "scoring"):
+        answers = read_answers(file, benchmark.samples, rule_name)
+        scored = score(benchmark.samples, answers, make_rule(rule_name, captions=settings["captions"]))
+        missing = num_missing(answers)
+        notes = [f"{missing} of {len(answers)} samples have no answer in the file; they count as failures."]
+        report = write_scores(scored, output, name, notes if missing else ())
+    annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
+    about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}
+    if subject["predictions_file"] is not None:
+        about["predictions_sha256"] = sha256_of(file)
+    write_identity(output, {**about, **subject, "timings_s": timings_s})
+    page = write_evaluation_page(output)
+    show_scores(report)
+    print(f"report: {page.html}  numbers: {output / 'metrics.json'}  answers, one by one: {output / 'samples.jsonl'}")
+
+
+def _score_completions(settings: Settings, output: Path) -> None:
+    """Score completions with their solutions, as the first phase of training would."""
+    write_config(output, settings)
+    schedule = build_schedule(**settings["phase"])
+    off = schedule.phases[0].rewards_off
+    file = Path(settings["completions"])
+    report = write_completion_scores(file, build(settings["reward"]), off, output)
+    about = {"benchmark": None, "predictions_file": str(file), "predictions_sha256": sha256_of(file)}
+    write_identity(output, {**about, "phase": schedule.phases[0].name, "num_samples": report["num_samples"]})
+    page = write_evaluation_page(output)
+    show_completions(report)
+    print(f"report: {page.html}  line by line: {output / 'scores.jsonl'}")
+
+
+@contextmanager
+def _timed(timings_s: dict[str, float], name: str):
+    began_s = time.perf_counter()
+    yield
+    timings_s[name] = round(time.perf_counter() - began_s, 3)
