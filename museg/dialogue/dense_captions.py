@@ -30,7 +30,7 @@ _MIN_CAPTION_LENGTH = 6  # characters, before blanks are stripped
 _MIN_PIECE_LENGTH = 8
 _RADIUS_S = 20
 """Half the length of the window that stands for a single moment."""
-MAX_LENGTH = 100_000
+MAX_LENGTH = 50_000
 """Characters that are read of an answer; 512 tokens, the published limit, make about 2,500."""
 
 

@@ -21,25 +21,18 @@ def tokenise(texts: Sequence[str]) -> list[str]:
 
     Source: pycocoevalcap 1.2, tokenizer/ptbtokenizer.py.
     """
+    arguments = ["-cp", jar(TOKENIZER_JAR), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    done = subprocess.run([java(), *arguments], input="\n\n".join(texts).encode(), capture_output=True, check=False)
+    lines = done.stdout.decode().split("\n")[::2]
+    if done.returncode or len(lines) < len(texts):
+        raise RuntimeError(f"the tokenizer gave {len(lines)} lines for {len(texts)} captions\n{done.stderr[-2000:]!r}")
+    return [_without_punctuation(line) for line in lines[: len(texts)]]
+
+
+def _without_punctuation(line: str) -> str:
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
-    command = [
-        java(),
-        "-cp",
-        jar(TOKENIZER_JAR),
-        "edu.stanford.nlp.process.PTBTokenizer",
-        "-preserveLines",
-        "-lowerCase",
-    ]
-    done = subprocess.run(
-        command, input="\n\n".join(texts), capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    lines = done.stdout.split("\n")[::2]
-    if done.returncode or len(lines) < len(texts):
-        raise RuntimeError(f"the tokenizer gave {len(lines)} lines for {len(texts)} captions\n{done.stderr[-2000:]}")
-    return [
-        " ".join(word for word in line.split(" ") if word and word not in PUNCTUATIONS) for line in lines[: len(texts)]
-    ]
+    return " ".join(word for word in line.split(" ") if word and word not in PUNCTUATIONS)
 
 
 class MeteorProcess:
