@@ -120,7 +120,7 @@ def best_rows(name: str, values: Sequence[float | None], true_counts: Sequence[f
         merits = list(values)
     else:
         return set()
-    decimals = _decimals([value for value in values if value is not None])
+    decimals = shown_decimals([value for value in values if value is not None])
     rounded = [None if merit is None else round(merit, decimals) for merit in merits]
     known = [merit for merit in rounded if merit is not None]
     if len(set(known)) < 2:
@@ -130,7 +130,7 @@ def best_rows(name: str, values: Sequence[float | None], true_counts: Sequence[f
 
 def _cells(values: Sequence[float | None], best: set[int]) -> list[Cell]:
     known = [value for value in values if value is not None]
-    decimals = _decimals(known)
+    decimals = shown_decimals(known)
     cells = []
     for row, value in enumerate(values):
         if value is None:
@@ -142,6 +142,7 @@ def _cells(values: Sequence[float | None], best: set[int]) -> list[Cell]:
     return cells
 
 
-def _decimals(values: Sequence[float]) -> int:
+def shown_decimals(values: Sequence[float]) -> int:
+    """Decimals that suit a column: three for shares, fewer for larger numbers."""
     largest = max(map(abs, values))
     return 3 if largest <= 1 else 2 if largest < 10 else 1
