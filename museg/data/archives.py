@@ -27,6 +27,8 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg
 
 STAGING = ".unpacking"
 
+MOST_HEADER_BYTES = 2**20
+
 ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 
 DAMAGE = (
@@ -170,7 +172,7 @@ def _members(archive: Path) -> Iterator[_Member]:
             yield from _zip_members(opened)
     else:
         # Read in one pass, so that a compressed archive of many gigabytes is not decompressed twice.
-        with tarfile.open(archive, "r|*") as opened:
+        with tarfile.open(archive, "r|*", tarinfo=_BoundedHeader) as opened:
             yield from _tar_members(opened)
 
 
@@ -182,6 +184,15 @@ def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:
         if entry.flag_bits & 1:
             raise ValueError(f"the entry {entry.filename!r} is encrypted")
         yield _Member(entry.filename, None if entry.is_dir() else lambda entry=entry: opened.open(entry))
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A tar header whose extensions (long names, notes), which are read into memory whole, have a limit."""
+
+    def _proc_member(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        if not (self.isfile() or self.isdir()) and self.size > MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(opened)
 
 
 def _tar_members(opened: tarfile.TarFile) -> Iterator[_Member]:

@@ -90,7 +90,7 @@ class _Part:
 
 
 def download(
-    url: str, target: Path, *, pin: Pin = ANYTHING, progress: Progress | None = None, wait_s: float = 2.0
+    url: str, target: Path, *, pin: Pin = ANYTHING, progress: Progress | None = None, wait_s: float = 1.0
 ) -> Pin:
     """Fetch `url` into `target` and return its size and SHA-256; a transfer that broke off earlier is taken up.
 

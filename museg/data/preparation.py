@@ -70,6 +70,8 @@ def prepare(
     with _alone_in(root):
         records = Records(root)
         _fetch_annotations(preparation, root, records, outcome, progress)
+        if unfetched(preparation, root):
+            return outcome
         try:
             annotated = read_annotations()
             missing = missing_videos(annotated.video_root, annotated.videos)
