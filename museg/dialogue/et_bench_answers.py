@@ -34,7 +34,7 @@ back, which is what makes a search linear; a shorter number could not be followe
 _DASHED = re.compile(_NUMBER_HELD + r"\s*-\s*(\d+\.*\d*)")
 _WORDED = re.compile(_NUMBER_HELD + r"\s* to \s*(\d+\.*\d*)")
 _PIECE = re.compile(r"[^!?\n]+")
-_TIME_WORDS = ("start", "end", "happen")
+_TIME_WORD = re.compile("start|end|happen")
 _LONE_NUMBER = re.compile(r"\b(\d+(?:\.\d+)?)\b")
 _SIGNED_NUMBER = re.compile(r"[-+]?\d*\.\d+|[-+]?\d+")
 _PARENTHESISED = re.compile(r"\(([A-Za-z])\)")
@@ -144,9 +144,10 @@ def _in_order(start_s: float, end_s: float) -> Segment:
 
 
 def _lone_numbers(text: str) -> list[str]:
-    if not any(word in text for word in _TIME_WORDS):
+    """The first number of every piece of text that holds one of the words, be it inside another ("friend")."""
+    if not _TIME_WORD.search(text):
         return []
-    pieces = (piece for piece in _PIECE.findall(text) if any(word in piece for word in _TIME_WORDS))
+    pieces = filter(_TIME_WORD.search, _PIECE.findall(text))
     return [found[1] for found in map(_LONE_NUMBER.search, pieces) if found]
 
 

@@ -18,8 +18,8 @@ class ReleasedGroundingTable(SampleTable):
     """Recall at IoU and mean IoU of the first segments (`tvg`), or F1 over all segments (`tal`).
 
     `predicted` is what `museg.dialogue.responses.read_lenient_answer` reads: nothing where the answer has a fault,
-    which scores 0. Only `tal` lets an IoU of exactly 0.7 pass: there the script compares in float32. An undefined IoU makes
-    `m_iou` NaN.
+    which scores 0. Only `tal` lets an IoU of exactly 0.7 pass: there the script compares in float32. An undefined IoU
+    makes `m_iou` NaN.
 
     Source: THUNLP-MT/MUSEG 889565e, src/eval_grounding.py, eval.
     """
