@@ -25,7 +25,8 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["evaluation"] = set(MAY_IMPORT) - {"report", "objectives"}
 MAY_IMPORT["training"] = set(MAY_IMPORT) - {"report", "evaluation"}
-MAY_IMPORT["config"] = MAY_IMPORT["commands"] = {*MAY_IMPORT, "training"}
+MAY_IMPORT["config"] = {*MAY_IMPORT, "training"}
+MAY_IMPORT["commands"] = {*MAY_IMPORT, "training", "config"}
 """Part of museg -> the other parts it may import."""
 
 FOREIGN = {

@@ -11,8 +11,12 @@ from museg.config.command_line import composed_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-OPTIONS = sorted(str(file.relative_to(CONF).with_suffix("")) for file in CONF.glob("*/**/*.yaml"))
+ALL_OPTIONS = sorted(str(file.relative_to(CONF).with_suffix("")) for file in CONF.glob("*/**/*.yaml"))
 """`reward/sequential`, `hydra/launcher/slurm`, ..."""
+OF_EVALUATION = tuple(option for option in ALL_OPTIONS if option.startswith("benchmark/"))
+"""What only evaluate.py takes."""
+OPTIONS = [option for option in ALL_OPTIONS if option not in OF_EVALUATION]
+"""What train.py takes."""
 
 
 def compose(*overrides: str) -> DictConfig:

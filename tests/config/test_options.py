@@ -1,5 +1,6 @@
 """Every file of conf/ composes, is valid, fits the signature of what it names, and is built where this machine can."""
 
+import re
 from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.sizes import meta_model
 from museg.targets import TARGET, build, find_targets, locate
 from museg.training.trainers import close
-from tests.config.options import CONF, OPTIONS, compose, jobs_of
+from tests.config.options import ALL_OPTIONS, CONF, OPTIONS, compose, jobs_of
 
 GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2"}
 """Options that need DeepSpeed, which is not part of the basic installation."""
@@ -37,18 +38,18 @@ def test_all_files_are_found():
     assert {"reward/sequential", "experiment/museg_3b", "hydra/launcher/slurm"} <= set(OPTIONS)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", ALL_OPTIONS)
 def test_opens_with_a_sentence_and_a_command_that_composes(option, monkeypatch):
     monkeypatch.setattr("museg.config.command_line.find_spec", lambda name: True)  # as if every launcher were here
     file = CONF / f"{option}.yaml"
     assert len(first_sentence(file)) > 20
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
-    assert lines[1].startswith("# python train.py ")
-    arguments = lines[1].removeprefix("# python train.py ").split()
-    overrides = [opened(argument) for argument in arguments if argument != "-m"]
+    program, arguments = re.fullmatch(r"# python (train|evaluate)\.py (.+)", lines[1]).groups()
+    overrides = [opened(argument) for argument in arguments.split() if argument != "-m"]
     group, _, name = option.rpartition("/")
-    assert any(f"{group}={name}" == text or text.startswith((f"{group}.", "experiment=")) for text in overrides)
-    assert next(composed_jobs(overrides, CONF, is_multirun="-m" in arguments))
+    named = re.compile(rf"({group}(@[\w.]+)?={name}|{group}\.|experiment=)")
+    assert any(named.match(text) for text in overrides)
+    assert next(composed_jobs(overrides, CONF, program, is_multirun="-m" in arguments.split()))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
