@@ -51,7 +51,7 @@ def missing_rows(output: Path, samples: Sequence[BenchmarkSample]) -> list[int]:
 
 
 def merge(output: Path, samples: Sequence[BenchmarkSample], header: Mapping[str, Any]) -> Path:
-    """Write `predictions.jsonl` when every sample is answered, and return its path either way.
+    """Write `predictions.jsonl` when every sample is answered; else it is not there. Returns its path either way.
 
     Every process calls this when it is done. They take turns, so that of two that finish together the second sees all.
     """
@@ -64,6 +64,8 @@ def merge(output: Path, samples: Sequence[BenchmarkSample], header: Mapping[str,
         if all(sample.sample_id in found for sample in samples):
             lines = [json.dumps(found[sample.sample_id]) + "\n" for sample in samples]
             write_whole(merged, header_line(header) + "".join(lines))
+        else:
+            merged.unlink(missing_ok=True)  # of fewer samples than are asked now
     return merged
 
 

@@ -73,8 +73,8 @@ def check_header(file: Path, old: Mapping[str, Any] | None, new: Mapping[str, An
         for name in sorted(before.keys() | after.keys())
         if name not in before or name not in after or before[name] != after[name]
     }
-    told = [change for name, change in changed.items() if name in ONLY_TOLD]
-    refused = [change for name, change in changed.items() if name not in ONLY_TOLD]
+    told = [change for name, change in changed.items() if _is_only_told(name)]
+    refused = [change for name, change in changed.items() if not _is_only_told(name)]
     if refused:
         raise ValueError(
             f"{file} holds answers given under other conditions:\n  "
@@ -180,6 +180,10 @@ def _read_line(file: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict) or (number > 1 and not isinstance(row.get("id"), str)):
         raise ValueError(f"{file}:{number}: not a line of predictions; delete from here on")
     return row
+
+
+def _is_only_told(name: str) -> bool:
+    return any(f"{name}.".startswith(f"{part}.") for part in ONLY_TOLD)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

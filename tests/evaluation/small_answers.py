@@ -112,19 +112,30 @@ def answer_and_die_writing(folder: Path, output: Path, num_writes: int, share: f
     answer(folder, output)
 
 
-def exit_codes_of(*calls: tuple[Callable[..., Any], tuple], timeout_s: float = 120) -> list[int | None]:
-    """Run each call in a process of its own, all at once; an exit code is -9 for a process that was killed."""
+def exit_codes_of(*calls: tuple[Callable[..., Any], tuple], timeout_s: float = 240) -> list[int | None]:
+    """Run each call in a process of its own, all at once; an exit code is -9 for a process that was killed.
+
+    They are forks of a fresh process that has imported everything and has no threads, so that this is paid for once.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.evaluation.small_answers"])
-    processes = [context.Process(target=target, args=args) for target, args in calls]
+    receiving, sending = context.Pipe(duplex=False)
+    launcher = context.Process(target=_fork_each, args=(calls, sending, timeout_s))
+    launcher.start()
+    codes = receiving.recv() if receiving.poll(timeout_s + 60) else [None] * len(calls)
+    launcher.join(10)
+    launcher.kill()
+    return codes
+
+
+def _fork_each(calls: Sequence[tuple[Callable[..., Any], tuple]], sending: Any, timeout_s: float) -> None:
+    processes = [multiprocessing.get_context("fork").Process(target=target, args=args) for target, args in calls]
     for process in processes:
         process.start()
     for process in processes:
         process.join(timeout_s)
-    codes = [process.exitcode for process in processes]
+    sending.send([process.exitcode for process in processes])
     for process in processes:
         process.kill()
-    return codes
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,9 @@ from museg.evaluation.predict import PredictSettings
 from tests.evaluation import small_answers
 from tests.evaluation.small_answers import CLIP_OF_ROW, IDENTITY, SAMPLES, answer, counts_of, lines_of, sample
 
+TORN = ((1, 0.5), (2, 0.0), (3, 0.1), (3, 0.5), (4, 0.99))
+"""Which write a kill tears and how much of it is done: the header, a batch's first line, behind that, its last line."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -59,39 +62,50 @@ def test_without_room_for_features_a_video_is_encoded_once_a_batch(folder, whole
     assert answers == expected  # a tiny float32 model answers alike in batches of any size
 
 
+@pytest.fixture(scope="module")
+def disturbed(folder, tmp_path_factory) -> dict[tuple, Path]:
+    """Folders of processes that were killed, by what they were doing; and one that two processes shared undisturbed."""
+    killed = {
+        **{("answered", number): (small_answers.answer_and_die_after, number) for number in (3, 9)},
+        **{("writing", *place): (small_answers.answer_and_die_writing, *place) for place in TORN},
+    }
+    outputs = {disturbance: tmp_path_factory.mktemp("killed") for disturbance in killed}
+    shared = outputs["shared",] = tmp_path_factory.mktemp("shared")
+    calls = [(target, (folder, outputs[name], *place)) for name, (target, *place) in killed.items()]
+    pair = [(small_answers.answer_shard, (folder, shared, (index, 2))) for index in range(2)]
+    assert small_answers.exit_codes_of(*calls, *pair) == [-9] * len(calls) + [0, 0]
+    return outputs
+
+
 @pytest.mark.parametrize("num_samples", [3, 9])
-def test_killed_between_batches_and_started_again(folder, whole, tmp_path, num_samples):
-    died = (small_answers.answer_and_die_after, (folder, tmp_path, num_samples))
-    assert small_answers.exit_codes_of(died) == [-9]
-    assert not (tmp_path / "predictions.jsonl").exists()
-    missing = missing_rows(tmp_path, SAMPLES)
+def test_killed_between_batches_and_started_again(folder, whole, disturbed, num_samples):
+    output = disturbed["answered", num_samples]
+    assert not (output / "predictions.jsonl").exists()
+    missing = missing_rows(output, SAMPLES)
     assert len(missing) == 12 - num_samples
-    before = json.loads((tmp_path / "predictions" / "decoding_0_of_1.json").read_text())["decoded"]
-    answer(folder, tmp_path)
-    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    before = json.loads((output / "predictions" / "decoding_0_of_1.json").read_text())["decoded"]
+    answer(folder, output)
+    assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
     # only the clips of samples without an answer are decoded
-    assert counts_of(tmp_path)["decoded"] - before == len({CLIP_OF_ROW[row] for row in missing})
+    assert counts_of(output)["decoded"] - before == len({CLIP_OF_ROW[row] for row in missing})
 
 
-@pytest.mark.parametrize(("num_writes", "share"), [(1, 0.5), (2, 0.0), (3, 0.1), (3, 0.5), (4, 0.99)])
-def test_killed_while_writing_and_started_again(folder, whole, tmp_path, num_writes, share):
-    """In the header, in a batch's first line, behind its first line, in its last."""
-    died = (small_answers.answer_and_die_writing, (folder, tmp_path, num_writes, share))
-    assert small_answers.exit_codes_of(died) == [-9]
-    torn = (tmp_path / "predictions" / "shard_0_of_1.jsonl").read_bytes()
+@pytest.mark.parametrize(("num_writes", "share"), TORN)
+def test_killed_while_writing_and_started_again(folder, whole, disturbed, num_writes, share):
+    output = disturbed["writing", num_writes, share]
+    torn = (output / "predictions" / "shard_0_of_1.jsonl").read_bytes()
     assert share == 0 or not torn.endswith(b"\n")
-    answer(folder, tmp_path)
+    answer(folder, output)
     for file in ("predictions.jsonl", "predictions/shard_0_of_1.jsonl"):
-        assert (tmp_path / file).read_bytes() == (whole / file).read_bytes()
+        assert (output / file).read_bytes() == (whole / file).read_bytes()
 
 
-def test_two_processes_together_answer_like_one(folder, whole, tmp_path):
-    calls = [(small_answers.answer_shard, (folder, tmp_path, (index, 2))) for index in range(2)]
-    assert small_answers.exit_codes_of(*calls) == [0, 0]
-    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+def test_two_processes_together_answer_like_one(whole, disturbed):
+    output = disturbed["shared",]
+    assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
     # a clip belongs to one process with all its questions
-    assert counts_of(tmp_path)["decoded"] == 8
-    parts = [lines_of(tmp_path / "predictions" / f"shard_{index}_of_2.jsonl") for index in range(2)]
+    assert counts_of(output)["decoded"] == 8
+    parts = [lines_of(output / "predictions" / f"shard_{index}_of_2.jsonl") for index in range(2)]
     clips = [{CLIP_OF_ROW[record["row"]] for record in part} for part in parts]
     assert clips == [{0, 2, 4, 6}, {1, 3, 5, 7}]
 
@@ -103,6 +117,13 @@ def test_a_missing_shard_is_told_and_may_be_made_up_by_any_number_of_processes(f
     assert answer(folder, tmp_path) == path
     assert path.read_bytes() == (whole / "predictions.jsonl").read_bytes()
     assert counts_of(tmp_path)["decoded"] == 8
+
+
+def test_an_answered_part_is_no_answered_whole(folder, tmp_path):
+    part = answer(folder, tmp_path, samples=SAMPLES[:1])
+    assert part.exists()
+    answer(folder, tmp_path, samples=SAMPLES[:4], shard=(1, 2))  # row 1, about the second clip
+    assert not part.exists() and missing_rows(tmp_path, SAMPLES[:4]) == [2, 3]
 
 
 def test_what_is_finished_needs_neither_model_nor_clips(whole, tmp_path):
@@ -136,8 +157,9 @@ def test_other_conditions_refuse_to_mix_with_old_answers(folder, whole, identity
 
 def test_the_same_weights_elsewhere_and_newer_code_go_on_with_a_warning(folder, tmp_path):
     answer(folder, tmp_path, samples=SAMPLES[:2])
-    moved = {**IDENTITY, "checkpoint": {"name": "elsewhere/tiny", "sha256": "0123"}, "code_version": "2"}
-    with pytest.warns(UserWarning, match="checkpoint.name: 'tiny' -> 'elsewhere/tiny'; code_version: '1' -> '2'"):
+    moved = {**IDENTITY, "checkpoint": {"name": "elsewhere/tiny", "sha256": "0123"}, "code_version": {"commit": "2"}}
+    change = "checkpoint.name: 'tiny' -> 'elsewhere/tiny'; code_version: '1' -> None; code_version.commit: None -> '2'"
+    with pytest.warns(UserWarning, match=change):
         answer(folder, tmp_path, samples=SAMPLES[:3], identity=moved)
     assert [record["row"] for record in lines_of(tmp_path / "predictions.jsonl")] == [0, 1, 2]
 

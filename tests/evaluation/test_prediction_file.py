@@ -145,8 +145,6 @@ def die_alone(folder) -> None:
 
 def test_one_at_a_time_and_a_dead_process_holds_nobody_up(tmp_path):
     (tmp_path / "count").write_text("0")
-    assert small_answers.exit_codes_of((die_alone, (tmp_path,))) == [-9]
-    assert (tmp_path / ".lock").exists()
-    calls = [(count_alone, (tmp_path, 200))] * 2
-    assert small_answers.exit_codes_of(*calls) == [0, 0]
+    counting = (count_alone, (tmp_path, 200))
+    assert small_answers.exit_codes_of(counting, (die_alone, (tmp_path,)), counting) == [0, -9, 0]
     assert (tmp_path / "count").read_text() == "400"
