@@ -10,7 +10,7 @@ from pathlib import Path
 
 from museg.data.dataset import VIDEOS_FOLDER, clip_name, resolve_video
 from museg.data.download import Progress
-from museg.data.fetching import Records, fetch, is_unpacked, needed
+from museg.data.fetching import Records, download_path, fetch, is_unpacked, needed
 from museg.data.inventory import Inventory, missing_videos, take_inventory
 from museg.data.reencode import RECIPES, reencode_videos
 from museg.data.sources import Preparation, Source
@@ -129,7 +129,8 @@ def _try_to_fetch(source: Source, root: Path, records: Records, outcome: Outcome
     try:
         fetch(source, root, records, progress)
     except ValueError as error:
-        outcome.failures.append(f"{source.name}: {error}")
+        here = download_path(source, root)
+        outcome.failures.append(f"{source.name}: {error}. You may also put the file at {here} yourself and call again")
 
 
 def _inventory(

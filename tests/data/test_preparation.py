@@ -119,6 +119,13 @@ def test_source_that_fails_leaves_the_others_to_be_fetched(server, tmp_path):
     assert (tmp_path / "videos" / "two" / "c.mp4").is_file()
 
 
+def test_archive_may_be_put_where_its_download_would_be(server, tmp_path):
+    archive = server.files.pop("one.zip").content
+    assert str(tmp_path / "downloads" / "one" / "one.zip") in prepared(server, tmp_path).failures[0]
+    (tmp_path / "downloads" / "one" / "one.zip").write_bytes(archive)
+    assert prepared(server, tmp_path).is_complete
+
+
 def test_archive_that_writes_outside_harms_nobody(server, tmp_path, clip):
     trap = zipped(tmp_path / "trap", {"a.mp4": clip, "../../../evil.mp4": clip})
     server.offer("one.zip", trap.read_bytes())
