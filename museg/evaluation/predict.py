@@ -19,7 +19,7 @@ from museg.policy.rollout import RolloutSettings
 from museg.video.budget import FrameBudget
 
 STEPS_AHEAD = 2
-"""Batches decoded ahead. At least 1, so that a video whose questions fall into two batches is decoded once for both."""
+"""Batches decoded while one is answered; a video whose questions fall into two of them is decoded once for both."""
 
 Progress = Callable[[int, int, str], None]
 """Told the number of answered samples of this shard, of all its samples, and a few words."""
