@@ -118,20 +118,27 @@ def tables_from_samples(lines: Sequence[Mapping[str, Any]], rule: Rule) -> Table
     Raises ValueError naming the sample that lacks a column.
     """
     tables = rule.new_tables((line["task"], line["source"]) for line in lines)
-    for position, line in enumerate(lines):
-        for group in rule.groups(line["task"], line["source"]):
-            for section, table in tables[group].items():
-                table.add(position, _columns(line, section, table))
+    for group, sections in tables.items():
+        positions = [place for place, line in enumerate(lines) if group in rule.groups(line["task"], line["source"])]
+        for section, table in sections.items():
+            found = [(place, _row(lines[place], section, table)) for place in positions]
+            kept = [(place, row) for place, row in found if row is not None]
+            places, rows = zip(*kept, strict=True) if kept else ((), ())
+            table.restore(np.array(places), np.array(rows).reshape(len(rows), len(table.columns)))
     return tables
 
 
-def _columns(line: Mapping[str, Any], section: str, table: SampleTable) -> dict[str, float]:
+def _row(line: Mapping[str, Any], section: str, table: SampleTable) -> list[float] | None:
+    """A line's values for one table; None where it has none of them, as a query without highlights has."""
     values = line["values"].get(section, {})
-    if missing := [name for name in table.columns if name not in values]:
+    missing = [name for name in table.columns if name not in values]
+    if len(missing) == len(table.columns):
+        return None
+    if missing:
         raise ValueError(
             f"sample {line['id']!r} lacks {missing} in its {section} values: another version scored it; score it again"
         )
-    return {name: _number(values[name]) for name in table.columns}
+    return [_number(values[name]) for name in table.columns]
 
 
 def _number(value: Any) -> float:

@@ -51,6 +51,12 @@ class SampleTable(Metric):
         """Store a row worked out elsewhere; subclasses take an answer and its truth instead."""
         self.add(position, values)
 
+    def restore(self, positions: np.ndarray, rows: np.ndarray) -> None:
+        """Take over positions [n] and rows [n, k] that were stored before, in the place of updates."""
+        self.positions = [torch.as_tensor(positions, dtype=torch.int64, device=self.device)]
+        self.rows = [torch.as_tensor(rows, dtype=torch.float64, device=self.device)]
+        self._update_count += 1  # or torchmetrics warns that nothing was added
+
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """As every metric; a process without samples takes part with no rows, in the shape and type of the others'."""
         if not len(self.positions):

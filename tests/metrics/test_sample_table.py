@@ -11,7 +11,7 @@ COLUMNS = ("iou", "hit")
 def filled(rows: dict[int, tuple[float, float]]) -> SampleTable:
     table = SampleTable(COLUMNS)
     for position, (iou, hit) in rows.items():
-        table.add(position, {"iou": iou, "hit": hit})
+        table.update(position, {"iou": iou, "hit": hit})
     return table
 
 
@@ -31,7 +31,7 @@ def test_order_of_updates_and_repeated_samples_do_not_matter():
     rows = {position: (position / 7, float(position % 2)) for position in range(7)}
     forward = filled(rows)
     backward = filled(dict(reversed(rows.items())))
-    backward.add(3, {"iou": 3 / 7, "hit": 1.0})  # the padding of a distributed sampler
+    backward.update(3, {"iou": 3 / 7, "hit": 1.0})  # the padding of a distributed sampler
     assert forward.compute() == backward.compute()
     assert np.array_equal(forward.table()[0], np.arange(7))
 
@@ -42,7 +42,7 @@ def test_nothing_seen_is_nothing_reported():
 
 def test_a_row_must_have_all_columns():
     with pytest.raises(ValueError, match="columns"):
-        SampleTable(COLUMNS).add(0, {"iou": 1.0})
+        SampleTable(COLUMNS).update(0, {"iou": 1.0})
 
 
 def test_resampled_means():
