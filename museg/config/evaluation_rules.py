@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,11 +38,16 @@ def files(settings: Settings) -> Iterator[Violation]:
     if annotations is not None and not Path(annotations).is_file():
         yield Violation("benchmark.annotations", "must be an annotation file", annotations)
     checkpoint = settings["checkpoint"]
-    if checkpoint is not None and not Path(checkpoint).is_dir() and checkpoint.count("/") != 1:
+    if checkpoint is not None and not Path(checkpoint).is_dir() and not _may_be_on_the_hub(checkpoint):
         rule = "must be a folder (a training run, or a Hugging Face checkpoint) or a name on the hub"
         yield Violation(
             "checkpoint", rule, checkpoint, "for example outputs/tiny/<date>, or Qwen/Qwen2.5-VL-3B-Instruct"
         )
+
+
+def _may_be_on_the_hub(checkpoint: str) -> bool:
+    """Whether a name reads like owner/model, and its owner is no folder here."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint) is not None and not Path(checkpoint).parent.is_dir()
 
 
 def compared_runs(settings: Settings) -> Iterator[Violation]:
