@@ -1,5 +1,6 @@
 """What others have published, with source, beside which metric of ours it belongs, and where its setting differs."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -38,15 +39,25 @@ def all_published() -> tuple[PublishedNumber, ...]:
 def published(models: Iterable[str], benchmarks: Iterable[str]) -> tuple[PublishedNumber, ...]:
     """The numbers of these models on these benchmarks that stand beside a metric of ours.
 
-    Raises ValueError for a model that the file does not have.
+    Models may be named in lower case with underscores, as `museg_7b`.
+
+    Raises:
+        ValueError: the file has no such model.
     """
-    known = dict.fromkeys(number.model for number in all_published())
-    wanted, shown = list(models), set(benchmarks)
-    if unknown := [model for model in wanted if model not in known]:
+    known = {_key(number.model): number.model for number in all_published()}
+    wanted, shown = {_key(model): model for model in models}, set(benchmarks)
+    if unknown := [model for key, model in wanted.items() if key not in known]:
         raise ValueError(f"nothing published is known of {', '.join(unknown)}; known models: {', '.join(known)}")
     return tuple(
-        number for number in all_published() if number.name and number.model in wanted and number.benchmark in shown
+        number
+        for number in all_published()
+        if number.name and _key(number.model) in wanted and number.benchmark in shown
     )
+
+
+def _key(model: str) -> str:
+    """A model's name as it is typed on a command line: museg_7b for MUSEG-7B."""
+    return re.sub(r"\W+", "_", model.lower())
 
 
 def _numbers(table: Mapping[str, Any]) -> Iterable[PublishedNumber]:

@@ -47,8 +47,13 @@ def test_columns_without_a_metric_of_ours_are_kept_but_not_shown_beside_one():
 
 
 def test_an_unknown_model_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"nothing published is known of MUSEG-9B; known models: MUSEG-7B, MUSEG-3B,"):
+    with pytest.raises(ValueError, match=r"nothing published is known of MUSEG-9B; known models: museg_7b, museg_3b,"):
         published(["MUSEG-7B", "MUSEG-9B"], ["thumos14"])
+
+
+def test_models_may_be_named_as_on_a_command_line():
+    assert published(["museg_7b"], ["thumos14"]) == published(["MUSEG-7B"], ["thumos14"]) != ()
+    assert {number.model for number in published(["qwen2_5_vl_3b"], BENCHMARKS)} == {"Qwen2.5-VL-3B"}
 
 
 def test_the_file_is_whole():

@@ -1,41 +1,17 @@
 """The report as people meet it: opened in a browser, measured there, and looked at as a picture."""
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import threading
-from base64 import b64decode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from museg.report.drawing import COLOURS
 from museg.report.page import write_report
 from tests.report.invented_run import write_invented_run
-from tests.shared import unavailable
+from tests.walks.browser import WIDTH_PX, find_browser, measured, recording_server, screen_of, share_of
 
-WIDTH_PX = 1200
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--force-device-scale-factor=1",
-)
 PROBE = """
-<script>
 const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top + scrollY, r.width, r.height]; };
 const found = { owned: window.owned ?? null, scripts: document.scripts.length, images: document.images.length,
   styles: document.querySelectorAll("style").length, overflow: document.documentElement.scrollWidth - innerWidth,
@@ -50,12 +26,7 @@ for (const e of document.querySelectorAll("main .picture")) {
     words: [...e.querySelectorAll("svg text")].filter(t => t.getBBox().width > 0).map(t => t.textContent),
     fills: [...new Set(shapes.map(([p, b]) => getComputedStyle(p).fill))] };
 }
-const result = document.createElement("pre");
-result.id = "probe";
-result.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(found))));
-document.body.append(result);
 new Image().src = "CONTROL";
-</script>
 """
 
 
@@ -72,69 +43,26 @@ class Opened(NamedTuple):
         return self.screen[top : top + height, left : left + width]
 
 
-def browse(browser: str, page: Path, profile: Path, *flags: str) -> str:
-    root_only = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    command = [browser, *FLAGS, *root_only, f"--user-data-dir={profile}", *flags, page.resolve().as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, list[str]]]:
     """An address that hostile texts try to load from, and the list of paths that were asked for."""
-    asked: list[str] = []
-
-    class Recorder(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(404)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.server_port}", asked
-        listening.shutdown()
+    with recording_server() as serving:
+        yield serving
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory, server: tuple[str, list[str]]) -> Opened:
     """A report full of hostile texts, first without its content policy and with a measuring script, then as it is."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        unavailable("no Chromium here to open the report in (Debian: apt-get install chromium)")
+    browser = find_browser()
     address, asked = server
     folder = tmp_path_factory.mktemp("browser")
     run_dir = write_invented_run(folder / "run", hostile=True)
     for file in [*run_dir.glob("*.json*"), *run_dir.glob("predictions/*.jsonl")]:
         file.write_text(file.read_text(encoding="utf-8").replace("src=x", f"src={address}/x"), encoding="utf-8")
     page = write_report(run_dir).html
-
-    html = page.read_text(encoding="utf-8")
-    bare, num_policies = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
-    assert num_policies == 1
-    probe = folder / "probe.html"
-    probe.write_text(
-        bare.replace("</body>", PROBE.replace("CONTROL", f"{address}/control") + "</body>"), encoding="utf-8"
-    )
-    size = f"--window-size={WIDTH_PX},1000"
-    dom = browse(browser, probe, folder / "profile", size, "--virtual-time-budget=3000", "--dump-dom")
-    encoded = re.search(r'<pre id="probe">([^<]*)</pre>', dom)
-    assert encoded, "the measuring script did not run to its end"
-    found = json.loads(b64decode(encoded[1]))
-
-    screenshot = folder / "page.png"
-    size = f"--window-size={WIDTH_PX},{found['height']}"
-    browse(browser, page, folder / "profile", size, f"--screenshot={screenshot}")
-    screen = (imread(screenshot)[:, :, :3] * 255).round().astype(np.int16)
+    found = measured(browser, page, PROBE.replace("CONTROL", f"{address}/control"), folder)
+    screen = screen_of(browser, page, found["height"], folder)
     return Opened(found, screen, list(asked))
-
-
-def share_of(region: np.ndarray, colour: str) -> float:
-    """Share of a region's pixels within a few levels of one of our colours."""
-    rgb = np.array([int(COLOURS[colour][place : place + 2], 16) for place in (1, 3, 5)])
-    return float((np.abs(region - rgb).max(axis=2) <= 12).mean())
 
 
 def test_hostile_texts_did_nothing_even_without_the_content_policy(opened):
