@@ -1,8 +1,7 @@
 """The metric table of every E.T. Bench task."""
 
-from typing import Any
-
 from museg.dialogue.et_bench_answers import CAPTION_TASKS, CHOICE_TASKS, TASKS
+from museg.metrics.caption_scores import CaptionScorer
 from museg.metrics.corrected_et_bench import (
     AllSamplesSummaryTable,
     DecidedChoiceTable,
@@ -10,6 +9,7 @@ from museg.metrics.corrected_et_bench import (
     ExactRangeTable,
     OneToOneActionTable,
 )
+from museg.metrics.dense_captions import CorrectedDenseCaptionTable, EtBenchDenseCaptionTable
 from museg.metrics.et_bench_choices import EtBenchChoiceTable, EtBenchGroundedChoiceTable, Similarity
 from museg.metrics.et_bench_localisation import (
     EtBenchActionTable,
@@ -23,7 +23,11 @@ _RANGE_TABLES = ("tvg", "epm", "tem")
 
 
 def official_table(
-    task: str, *, similarity: Similarity | None = None, captions: Any = None, num_options: int | None = None
+    task: str,
+    *,
+    similarity: Similarity | None = None,
+    captions: CaptionScorer | None = None,
+    num_options: int | None = None,
 ) -> SampleTable:
     """An empty table for one (task, source) of the published script.
 
@@ -32,8 +36,6 @@ def official_table(
     """
     _check(task, similarity, num_options)
     if task in CAPTION_TASKS:
-        from museg.metrics.dense_captions import EtBenchDenseCaptionTable  # here: captions are an extra
-
         return EtBenchDenseCaptionTable(captions)
     if task in CHOICE_TASKS:
         return EtBenchChoiceTable(similarity, num_options)
@@ -45,13 +47,15 @@ def official_table(
 
 
 def corrected_table(
-    task: str, *, similarity: Similarity | None = None, captions: Any = None, num_options: int | None = None
+    task: str,
+    *,
+    similarity: Similarity | None = None,
+    captions: CaptionScorer | None = None,
+    num_options: int | None = None,
 ) -> SampleTable | None:
     """An empty table of what the script should report; None where it is right. Arguments as for `official_table`."""
     _check(task, similarity, num_options)
     if task in CAPTION_TASKS:
-        from museg.metrics.dense_captions import CorrectedDenseCaptionTable
-
         return CorrectedDenseCaptionTable(captions)
     if task in CHOICE_TASKS:
         return DecidedChoiceTable(similarity, num_options)
