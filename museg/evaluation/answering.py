@@ -7,14 +7,12 @@ from museg.data.clips import LoadedClip
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording
 from museg.dialogue.responses import read_lenient
+from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.feature_cache import FeatureCache
 from museg.evaluation.samples import BenchmarkSample
 from museg.policy.loading import Policy
 from museg.policy.processing import build_prompt_batch, num_prompt_tokens
 from museg.policy.rollout import RolloutSettings, evaluation_mode, greedy_rollouts
-
-UNREADABLE_VIDEO, PROMPT_TOO_LONG, NO_ANSWER_BLOCK = "unreadable_video", "prompt_too_long", "no_answer_block"
-"""Why there is no answer: no decoder reads the video, the prompt fills the context, the answer block is not there."""
 
 
 class Answerer:
@@ -32,9 +30,9 @@ class Answerer:
         A sample that cannot be asked has a record too: it counts as answered wrongly.
         """
         fitting = [clip for clip in clips if self._fits(clip)]
-        records = [unanswered(sample, UNREADABLE_VIDEO) for sample in samples]
+        records = [unanswered(sample, AnswerFault.UNREADABLE_VIDEO) for sample in samples]
         for clip in clips:
-            records[clip.position] = unanswered(samples[clip.position], PROMPT_TOO_LONG)
+            records[clip.position] = unanswered(samples[clip.position], AnswerFault.PROMPT_TOO_LONG)
         for clip, (completion, num_tokens) in zip(fitting, self._completions(fitting), strict=True):
             records[clip.position] = answer_record(samples[clip.position], completion, num_tokens)
         return records
@@ -75,23 +73,23 @@ def example_of(sample: BenchmarkSample) -> GroundingExample:
 def answer_record(sample: BenchmarkSample, completion: str, num_tokens: int) -> dict[str, Any]:
     """The line of an answered sample; `output` is the stripped inside of the only answer block."""
     inside = read_lenient(completion).answer
-    fault = NO_ANSWER_BLOCK if inside is None else None
+    fault = AnswerFault.NO_ANSWER_BLOCK if inside is None else None
     return _record(sample, completion, num_tokens, fault, "" if inside is None else inside.strip())
 
 
-def unanswered(sample: BenchmarkSample, fault: str) -> dict[str, Any]:
+def unanswered(sample: BenchmarkSample, fault: AnswerFault) -> dict[str, Any]:
     """The line of a sample that could not be asked."""
     return _record(sample, "", 0, fault, "")
 
 
 def _record(
-    sample: BenchmarkSample, completion: str, num_tokens: int, fault: str | None, output: str
+    sample: BenchmarkSample, completion: str, num_tokens: int, fault: AnswerFault | None, output: str
 ) -> dict[str, Any]:
     return {
         "id": sample.sample_id,
         "row": sample.row,
         "completion": completion,
         "num_tokens": num_tokens,
-        "fault": fault,
+        "fault": None if fault is None else fault.value,
         "output": output,
     }

@@ -1,14 +1,16 @@
 """The rule of E.T. Bench: twelve tasks, each with its own tables, in groups by task and source."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from museg.dialogue.et_bench_answers import CAPTION_TASKS, read_et_bench_answer
+from museg.dialogue.et_bench_answers import CAPTION_TASKS, OFFICIAL_RAISES, UNREADABLE, read_et_bench_answer
 from museg.evaluation.rule import Overall, Reported, Rule, Tables
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
 from museg.metrics.caption_scores import CaptionScorer
 from museg.metrics.et_bench_choices import compared_texts
 from museg.metrics.et_bench_summary import MERGED, means, merged, per_task
+from museg.metrics.et_bench_table import RAISES
 from museg.metrics.et_bench_tables import corrected_table, official_table
 from museg.metrics.field_grounding import FieldGroundingTable
 from museg.metrics.sample_table import SampleTable
@@ -17,6 +19,12 @@ from museg.metrics.sentence_similarity import SentenceEncoder
 FIELD_TASKS = ("tvg", "epm", "tal")
 """Tasks that ask for all segments and nothing else, as grounding benchmarks do."""
 USUAL_NUM_OPTIONS = 4
+
+
+def _settled(reading: Reading, does_raise: bool) -> Reading:
+    if does_raise:
+        return replace(reading, failure=OFFICIAL_RAISES)
+    return replace(reading, failure=UNREADABLE) if reading.failure == OFFICIAL_RAISES else reading
 
 
 class EtBenchRule(Rule):
@@ -79,6 +87,16 @@ class EtBenchRule(Rule):
                 table.update(position, reading.segments or (), sample.targets)
             else:
                 table.update(position, answer.text, sample.annotation)
+
+    def settled(
+        self, tables: Tables, samples: Sequence[BenchmarkSample], readings: Sequence[Reading]
+    ) -> Sequence[Reading]:
+        """Whether the published script stops at an answer depends on the truth as well, so the tables say it."""
+        raising: set[int] = set()
+        for sections in tables.values():
+            positions, rows = sections["official"].stored()
+            raising.update(positions[rows[:, sections["official"].columns.index(RAISES)] == 1].tolist())
+        return [_settled(reading, position in raising) for position, reading in enumerate(readings)]
 
     def overall(self, groups: Reported) -> Overall:
         """The published script's five merged scores, its means, and each task's own score."""

@@ -69,6 +69,12 @@ class Rule(ABC):
         kind = fault and fault.value
         return Reading(segments, answer.fault or kind or (None if segments else "empty"))
 
+    def settled(
+        self, tables: Tables, samples: Sequence[BenchmarkSample], readings: Sequence[Reading]
+    ) -> Sequence[Reading]:
+        """The readings, with what only the filled tables know about failures."""
+        return readings
+
     def overall(self, groups: Reported) -> Overall:
         """What is reported over the whole benchmark: the metrics of all groups, whose names differ."""
         found: Overall = {section: {} for section in SECTIONS}

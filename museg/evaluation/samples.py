@@ -34,7 +34,7 @@ class Answer:
     """An answer to one sample.
 
     `text` is the inside of the answer block, which every official parser starts from; empty where there is none.
-    `fault` says why there is no text: a value of `AnswerFault`, or None.
+    `fault` says why there is no text: a value of `museg.evaluation.answer_fault.AnswerFault`, or None.
     """
 
     text: str

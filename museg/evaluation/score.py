@@ -66,7 +66,7 @@ def score(samples: Sequence[BenchmarkSample], answers: Mapping[int, Answer], rul
         reading = rule.read(sample, answer)
         rule.add(tables, position, sample, answer, reading)
         readings.append(reading)
-    return Scored(rule, samples, given, readings, tables)
+    return Scored(rule, samples, given, rule.settled(tables, samples, readings), tables)
 
 
 def write_scores(scored: Scored, folder: Path, name: str, notes: Sequence[str] = ()) -> dict[str, Any]:
