@@ -58,8 +58,9 @@ def compared_runs(settings: Settings) -> Iterator[Violation]:
     if len(runs) < 2:
         yield Violation("compare", "must name two or more evaluations", runs, "compare=[RUN_A,RUN_B]")
     for run in runs:
-        if not (Path(run) / "samples.jsonl").is_file():
-            remedy = "give the output folder of an evaluation that ran to its end"
+        folder = Path(run)
+        if not ((folder / "samples.jsonl").is_file() or any(folder.glob("*/samples.jsonl"))):
+            remedy = "give the output folder of an evaluation that ran to its end, or a folder that holds several"
             yield Violation("compare", "must name folders with a samples.jsonl", run, remedy)
 
 

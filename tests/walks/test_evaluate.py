@@ -26,6 +26,10 @@ def whole(outputs, run_dir, tmp_path_factory) -> Path:
     return output
 
 
+def samples_of(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "samples.jsonl").read_text("utf-8").splitlines()]
+
+
 def num_lines(file: Path) -> int:
     return file.read_bytes().count(b"\n")
 
@@ -94,6 +98,23 @@ def test_changed_conditions_refuse_to_mix(outputs, run_dir, whole, change, told,
 def test_saved_answers_score_the_same_without_a_model(outputs, whole, tmp_path):
     evaluate(tmp_path, *small(outputs, f"predictions={whole / 'predictions.jsonl'}"))
     assert (tmp_path / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+
+
+def test_two_evaluations_side_by_side(outputs, whole, tmp_path):
+    right = [
+        {"id": line["id"], "output": " ".join(f"{a}-{b}" for a, b in line["targets"])} for line in samples_of(whole)
+    ]
+    (tmp_path / "right.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in right))
+    evaluate(tmp_path / "right", *small(outputs, f"predictions={tmp_path / 'right.jsonl'}"))
+    evaluate(tmp_path / "compared", f"compare=[{whole},{tmp_path / 'right'}]")
+    found = json.loads((tmp_path / "compared" / "comparison.json").read_text("utf-8"))
+    assert [run["name"] for run in found["runs"]] == ["whole", "right"]
+    (iou,) = [m for m in found["metrics"] if (m["group"], m["section"], m["name"]) == ("", "field", "mean_iou")]
+    assert iou["estimates"][1]["value"] == 1.0
+    (difference,) = iou["differences"]
+    assert difference["value"] == pytest.approx(1 - metrics_of(whole)["scores"]["field"]["mean_iou"])
+    assert 0 < difference["low"] < difference["value"] < difference["high"]
+    assert (tmp_path / "compared" / "report.html").stat().st_size > 10_000
 
 
 def test_an_unfinished_training_run_is_no_checkpoint(outputs, tmp_path):
