@@ -25,11 +25,10 @@ class ComparedCell:
 
 @dataclass(frozen=True)
 class PublishedCell:
-    """What a model's authors printed; `differs` where their setting is another."""
+    """What a model's authors printed, and the number (from 1) of the note that says where and how."""
 
     text: str
-    differs: bool
-    title: str
+    note: int
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,11 @@ class BenchmarkTable:
     models: tuple[str, ...]
     """Models with published numbers, in the order of the rows' cells."""
     headline: tuple[ComparedRow, ...]
+    """What the benchmark names first, and whatever others have published; everything where there is neither."""
     other: tuple[ComparedRow, ...]
     groups: tuple[tuple[str, tuple[ComparedRow, ...]], ...]
     notes: tuple[str, ...]
-    """Where published numbers come from and how their settings differ."""
+    """Where published numbers come from and how their settings differ, for the cells that name a note's number."""
 
 
 def run_names(comparison: Mapping[str, Any]) -> list[str]:
@@ -79,37 +79,59 @@ def _table(comparison: Mapping[str, Any], benchmark: str, metrics: Sequence[Mapp
         if text_of(entry.get("benchmark")) == benchmark and number(entry.get("value")) is not None
     ]
     models = list(dict.fromkeys(text_of(entry.get("model")) for entry in numbers))
-    rows = [(text_of(metric.get("group")), bool(metric.get("is_headline")), metric) for metric in metrics]
-    overall = [(is_headline, metric) for group, is_headline, metric in rows if not group]
-    marked = any(is_headline for is_headline, _ in overall)
-    groups: dict[str, list[ComparedRow]] = {}
-    for group, _, metric in rows:
-        if group:
-            groups.setdefault(clip(group, 60), []).append(_row(metric, [], []))
+    overall = [metric for metric in metrics if not text_of(metric.get("group"))]
+    beside = {_key(entry) for entry in numbers}
+    seen_first = [metric for metric in overall if metric.get("is_headline") or _key(metric) in beside] or overall
+    rest = [metric for metric in overall if metric not in seen_first]
+    notes = list(dict.fromkeys(map(_note, numbers)))
     return BenchmarkTable(
         benchmark=clip(benchmark, 60),
         num_samples=shown(number(mapping(comparison.get("num_samples")).get(benchmark)), 0),
         models=tuple(clip(model, MAX_NAME_CHARS) for model in models),
-        headline=tuple(_row(metric, models, numbers) for is_headline, metric in overall if is_headline or not marked),
-        other=tuple(_row(metric, models, numbers) for is_headline, metric in overall if marked and not is_headline),
-        groups=tuple((group, tuple(found)) for group, found in groups.items()),
-        notes=tuple(dict.fromkeys(_note(entry) for entry in numbers)),
+        headline=tuple(_row(metric, models, numbers, notes) for metric in seen_first),
+        other=tuple(_row(metric) for metric in rest),
+        groups=_groups(metrics),
+        notes=tuple(notes),
     )
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return text_of(entry.get("section")), text_of(entry.get("name"))
+
+
+def _groups(metrics: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[ComparedRow, ...]], ...]:
+    """Rows by group; a section that one group alone has is left out: that group is the whole benchmark."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    having: dict[str, set[str]] = {}
+    for metric in metrics:
+        if group := text_of(metric.get("group")):
+            groups.setdefault(group, []).append(metric)
+            having.setdefault(_key(metric)[0], set()).add(group)
+    shown_rows = {
+        group: tuple(_row(metric) for metric in found if len(having[_key(metric)[0]]) > 1)
+        for group, found in groups.items()
+    }
+    return tuple((clip(group, 60), rows) for group, rows in shown_rows.items() if rows)
 
 
 def _note(entry: Mapping[str, Any]) -> str:
     source, differs = text_of(entry.get("source")), text_of(entry.get("differs"))
-    return f"† {differs} ({source})" if differs else source
+    return f"another setting: {differs} ({source})" if differs else source
 
 
-def _row(metric: Mapping[str, Any], models: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> ComparedRow:
+def _row(
+    metric: Mapping[str, Any],
+    models: Sequence[str] = (),
+    numbers: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
+) -> ComparedRow:
     estimates = [mapping(estimate) for estimate in listed(metric.get("estimates"))]
     values = [number(estimate.get("value")) for estimate in estimates]
     known = [value for value in values if value is not None]
     are_counts = bool(known) and all(value.is_integer() for value in known) and max(map(abs, known)) > 1
     decimals = 0 if are_counts or not known else shown_decimals(known)
-    section, name = text_of(metric.get("section")), text_of(metric.get("name"))
-    beside = [e for e in numbers if (text_of(e.get("section")), text_of(e.get("name"))) == (section, name)]
+    section, name = _key(metric)
+    beside = [entry for entry in numbers if _key(entry) == (section, name)]
     key = describe(name)
     return ComparedRow(
         label=clip(key.label, 60),
@@ -119,7 +141,11 @@ def _row(metric: Mapping[str, Any], models: Sequence[str], numbers: Sequence[Map
         values=tuple(_value_cell(estimate, decimals) for estimate in estimates),
         differences=tuple(_difference_cell(mapping(d), decimals) for d in listed(metric.get("differences"))),
         published=tuple(
-            tuple(_published_cell(entry, decimals) for entry in beside if text_of(entry.get("model")) == model)
+            tuple(
+                PublishedCell(shown(number(entry.get("value")), decimals), 1 + notes.index(_note(entry)))
+                for entry in beside
+                if text_of(entry.get("model")) == model
+            )
             for model in models
         ),
     )
@@ -141,9 +167,3 @@ def _difference_cell(difference: Mapping[str, Any], decimals: int) -> ComparedCe
     p_text = "" if p_value is None else "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
     interval = f"{signed(low, decimals)} to {signed(high, decimals)}"
     return ComparedCell(signed(value, decimals), interval, p_text, is_clear=low > 0 or high < 0)
-
-
-def _published_cell(entry: Mapping[str, Any], decimals: int) -> PublishedCell:
-    source, differs = text_of(entry.get("source")), text_of(entry.get("differs"))
-    title = f"{source}: {differs}" if differs else source
-    return PublishedCell(shown(number(entry.get("value")), decimals), bool(differs), title)

@@ -112,7 +112,7 @@ def facts(record: EvaluationRecord) -> list[Fact]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {text_of(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {text_of(item)}" for name, item in value.items() if item)
     return text_of(value)
 
 

@@ -95,10 +95,11 @@ def test_a_comparison_as_it_is_written(tmp_path):
     assert [(cell.text, cell.interval) for cell in row.values] == [("0.500", "0.500–0.500"), ("0.600", "0.600–0.600")]
     (difference,) = row.differences
     assert (difference.text, difference.p_value, difference.is_clear) == ("+0.100", "p < 0.001", True)
-    assert [[(cell.text, cell.differs) for cell in cells] for cells in row.published] == [
-        [("0.597", True)],  # the printed table does not name its statistic
-        [("0.366", True)],  # TimeLens-Bench; Time-R1's own columns belong to other metrics
-    ]
+    printed = [[(cell.text, table.notes[cell.note - 1]) for cell in cells] for cells in row.published]
+    # Time-R1's own columns belong to other metrics; this number is another bench's.
+    assert [[text for text, _ in cells] for cells in printed] == [["0.597"], ["0.366"]]
+    assert printed[0][0][1].startswith("another setting: the table does not say which single-segment statistic")
+    assert printed[1][0][1].startswith("another setting: TimeLens-Bench: ")
 
 
 def test_answers_are_matched_by_id(tmp_path):
@@ -143,3 +144,21 @@ def test_any_value_in_any_place_gives_a_page(copy, key):
     for value in [None, 7, "text", [], [7, None], {}, True, [nested], nested, [{"benchmark": ["x"], "value": 1}]]:
         (copy / "comparison.json").write_text(json.dumps(comparison | {key: value}), encoding="utf-8")
         assert "folder" in Page(html_of(copy)).ids
+
+
+def test_metrics_with_published_numbers_stand_among_the_first():
+    def metric(name, **more):
+        return {"benchmark": "thumos14", "section": "official", "name": name, "estimates": [{"value": 0.5}], **more}
+
+    metrics = [metric("m_iou", is_headline=True), metric("f1_multi_0.5"), metric("mean_f1_multi")]
+    metrics += [metric("m_iou", group="tal"), metric("mAP", group="all", section="field")]
+    number = {"model": "M", "benchmark": "thumos14", "section": "official", "name": "mean_f1_multi", "value": 0.3}
+    (table,) = benchmark_tables({"metrics": metrics, "published": [number]})
+    assert [row.name for row in table.headline] == ["m_iou", "mean_f1_multi"]
+    assert [row.name for row in table.other] == ["f1_multi_0.5"]
+    assert table.groups == ()  # each section is in one group only, which is the whole benchmark
+    (table,) = benchmark_tables({"metrics": [*metrics, metric("m_iou", group="tvg")]})
+    assert [(group, [row.name for row in rows]) for group, rows in table.groups] == [
+        ("tal", ["m_iou"]),
+        ("tvg", ["m_iou"]),
+    ]
