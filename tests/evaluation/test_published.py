@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 
 from museg.evaluation.published import all_published, published
+from museg.metrics.evaluation_keys import describe
 
 BENCHMARKS = {
     "charades_sta",
@@ -54,6 +55,14 @@ def test_an_unknown_model_is_named_with_the_known_ones():
 def test_models_may_be_named_as_on_a_command_line():
     assert published(["museg_7b"], ["thumos14"]) == published(["MUSEG-7B"], ["thumos14"]) != ()
     assert {number.model for number in published(["qwen2_5_vl_3b"], BENCHMARKS)} == {"Qwen2.5-VL-3B"}
+
+
+def test_every_column_belongs_to_a_metric_that_is_reported_in_its_unit():
+    for number in all_published():
+        if number.name is not None:
+            key = describe(number.name)
+            assert key.meaning != number.name, number  # an unknown name describes itself
+            assert (number.value > 1) == (key.unit == "%"), number
 
 
 def test_the_file_is_whole():
