@@ -149,17 +149,19 @@ def _number(value: Any) -> float:
 
 def plain(value: Any) -> Any:
     """`value` as strict JSON: arrays as lists, NaN as null, infinity as the text "inf"."""
+    if isinstance(value, float):  # most values are, and an abstract class like Mapping is slow to ask
+        if math.isfinite(value):
+            return float(value)
+        return None if math.isnan(value) else SPOILED_TEXT
+    if isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else SPOILED_TEXT
-    return value
+    return plain(value.item()) if isinstance(value, np.generic) else value
 
 
 def _replace(path: Path, text: str) -> None:
