@@ -1,5 +1,6 @@
 """How alike sentences are to all-MiniLM-L6-v2, the encoder that E.T. Bench compares answers and captions with."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def load_encoder(device: str) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ValueError(f"sentence similarity needs the package sentence-transformers: {REMEDY}") from error
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)  # it tells of every loading
     weights = packaged_weights()
     try:
         return SentenceTransformer(str(weights or HUB_NAME), device=device)
