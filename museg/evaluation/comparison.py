@@ -127,7 +127,8 @@ def _compare(
 ) -> Iterator[ComparedMetric]:
     present = [evaluation for evaluation in evaluations if evaluation is not None]
     draws = _all_resamples(benchmark, present, num_resamples, seed)
-    flat = iter(zip(map(_point_values, present), draws, strict=True))
+    points_and_draws = zip(map(_point_values, present), draws, strict=True)
+    flat = iter([(_only(points, drawn), drawn) for points, drawn in points_and_draws])
     values = [next(flat) if evaluation is not None else ({}, {}) for evaluation in evaluations]
     headline = {key for evaluation in present for key in evaluation.headline}
     for key in dict.fromkeys(key for points, _ in values for key in points):
@@ -142,6 +143,11 @@ def _compare(
         )
         is_headline = not group and (section, name) in headline
         yield ComparedMetric(benchmark, group, section, name, is_headline, estimates, differences)
+
+
+def _only(points: dict, drawn: dict) -> dict:
+    """The points that resamples have too: numbers of samples (`Total`, `Failed`) are no scores."""
+    return {key: value for key, value in points.items() if key in drawn}
 
 
 def _point_values(evaluation: Evaluation) -> dict[tuple[str, str, str], float]:
