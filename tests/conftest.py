@@ -14,10 +14,11 @@ os.environ.setdefault("WANDB_MODE", "offline")
 
 
 def pytest_collection_modifyitems(items):
-    """Whole-program walks are what takes time; `make fast` leaves them out."""
+    """Whole-program walks are what takes time: `make fast` leaves them out, and all the others fill up after them."""
     for item in items:
         if "walks" in item.path.parts or "invariants" in item.path.parts:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 settings.register_profile("steady", deadline=None, derandomize=True)
