@@ -11,9 +11,9 @@ from rich.table import Table
 from museg.evaluation.bootstrap import Difference, Estimate
 from museg.evaluation.comparison import Comparison, compare_runs, comparison_json
 from museg.evaluation.finished import read_runs
-from museg.evaluation.prediction_file import write_whole
 from museg.evaluation.published import published
 from museg.evaluation.run_folder import write_config
+from museg.files import write_whole
 from museg.report.comparison_page import write_comparison_page
 
 COMPARISON_FILE = "comparison.json"

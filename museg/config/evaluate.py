@@ -16,7 +16,7 @@ from museg.config.score_table import show_completions, show_scores
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
 from museg.evaluation.benchmarks import Benchmark, BenchmarkSettings, read_benchmark
-from museg.evaluation.checkpoint_identity import checkpoint_identity, sha256_of
+from museg.evaluation.checkpoint_identity import checkpoint_identity
 from museg.evaluation.completion_scores import write_completion_scores
 from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.progress import AnsweringProgress
@@ -25,6 +25,7 @@ from museg.evaluation.run_folder import code_version, write_config, write_identi
 from museg.evaluation.saved_answers import num_missing, read_answers
 from museg.evaluation.score import score, write_scores
 from museg.evaluation.shards import answering_device, resolve_shard
+from museg.files import sha256_of
 from museg.phases.schedule import build_schedule
 from museg.policy.loading import Policy, load_pretrained
 from museg.report.evaluation_page import write_evaluation_page

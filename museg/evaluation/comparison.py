@@ -37,6 +37,8 @@ class Evaluation:
     overall: Overall
     headline: Sequence[tuple[str, str]] = ()
     """(section, name) of the metrics to be seen first."""
+    asked: str = ""
+    """A digest of what was asked, so that equal ids of different questions are told apart."""
     folder: Path | None = None
     """Where the evaluation lies, for pages that show its samples."""
 
@@ -112,8 +114,13 @@ def _check(runs: Sequence[ComparedRun]) -> None:
 
 def _check_samples(benchmark: str, first: ComparedRun, other: ComparedRun) -> None:
     a, b = (list(run.evaluations[benchmark].sample_ids) for run in (first, other))
-    if a == b:
+    if a == b and first.evaluations[benchmark].asked == other.evaluations[benchmark].asked:
         return
+    if a == b:
+        raise ValueError(
+            f"{benchmark}: {first.name} and {other.name} have the same ids but other questions, videos or truths: they "
+            "were evaluated with different annotation files. Evaluate one of them again with the file of the other"
+        )
     only_a, only_b = len(set(a) - set(b)), len(set(b) - set(a))
     raise ValueError(
         f"{benchmark}: {first.name} has {len(a)} samples and {other.name} {len(b)}; {only_a} are only in the first, "

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from museg.evaluation.prediction_file import write_whole
 from museg.evaluation.score import METRICS_FILE
 from museg.evaluation.solutions import score_completions
+from museg.files import write_whole
 from museg.rewards.mix import RewardMix
 
 SCORES_FILE = "scores.jsonl"

@@ -1,5 +1,6 @@
 """Finished evaluations, read back from their folders for a comparison."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from museg.evaluation.comparison import ComparedRun, Evaluation
 from museg.evaluation.rules import make_rule
 from museg.evaluation.score import METRICS_FILE, SAMPLES_FILE, tables_from_samples
 
+ASKED = ("id", "task", "source", "video", "question", "targets")
+"""What two evaluations must agree on, sample by sample, to be compared."""
 CAPTION_COLUMN = "METEOR"
 """Samples of E.T. Bench have it when their captions were scored."""
 
@@ -64,9 +67,14 @@ def _read(folder: Path) -> tuple[str, Evaluation]:
         rule = make_rule(report["rule"], captions=captions)
         tables = tables_from_samples(lines, rule)
         benchmark, ids = report["benchmark"], [line["id"] for line in lines]
+        asked = _digest([[line[key] for key in ASKED] for line in lines])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder} is no evaluation of this program (lacks {error}); evaluate again") from error
-    return benchmark, Evaluation(ids, tables, rule.overall, rule.headline, folder.resolve())
+    return benchmark, Evaluation(ids, tables, rule.overall, rule.headline, asked, folder.resolve())
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Rules for benchmarks whose answers are segments: the released script's, the field's, and moment retrieval."""
 
+from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.rule import EVERYTHING, Rule, Tables
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
 from museg.metrics.corrected_grounding import ExactGroundingTable, OneToOneGroundingTable
@@ -83,12 +84,14 @@ class MomentRetrievalRule(Rule):
     def add(self, tables: Tables, position: int, sample: BenchmarkSample, answer: Answer, reading: Reading) -> None:
         segments = reading.segments or ()
         given = answer.windows or (windows_of(segments, sample.duration_s) if segments else ())
-        windows = given or windows_of((), sample.duration_s)
+        # The published stand-in, the whole video, is for a text that names no window. Nothing stands in for no text.
+        has_text = answer.windows is None and answer.fault in (None, AnswerFault.NO_ANSWER_BLOCK.value)
+        windows = windows_of((), sample.duration_s) if has_text and not given else given
         tables["moments"]["official"].update(position, windows, sample.targets)
         tables["moments"]["corrected"].update(position, given, sample.targets)
         tables["moments"]["field"].update(position, segments, sample.targets)
         if "relevant_clip_ids" in sample.annotation:
-            saliency = answer.saliency or saliency_of(windows, sample.duration_s)
+            saliency = answer.saliency or (saliency_of(windows, sample.duration_s) if windows else ())
             tables["highlights"]["official"].update(position, saliency, sample.annotation)
             derived = answer.saliency or (saliency_of(given, sample.duration_s) if given else ())
             tables["highlights"]["corrected"].update(position, derived, sample.annotation)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from museg.dialogue.et_bench_answers import OFFICIAL_RAISES
 from museg.dialogue.responses import read_number_pairs
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
 from museg.metrics.sample_table import SampleTable
@@ -64,7 +65,8 @@ class Rule(ABC):
     def read(self, sample: BenchmarkSample, answer: Answer) -> Reading:
         """What the rule's parser finds in an answer; numbers two by two unless a rule reads otherwise."""
         if answer.windows is not None:
-            return Reading(tuple(Segment(start_s, end_s) for start_s, end_s, _ in answer.windows))
+            segments = tuple(Segment(start_s, end_s) for start_s, end_s, _ in answer.windows)
+            return Reading(segments, None if segments else OFFICIAL_RAISES)
         segments, fault = read_number_pairs(answer.text)
         kind = fault and fault.value
         return Reading(segments, answer.fault or kind or (None if segments else "empty"))

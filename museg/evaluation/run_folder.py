@@ -5,13 +5,12 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from museg.evaluation.prediction_file import write_whole
+from museg.files import version_of, write_whole
 
 IDENTITY_FILE, CONFIG_FILE = "evaluation.json", "config.yaml"
 PACKAGES = ("museg", "torch", "transformers", "torchmetrics", "decord", "av", "sentence-transformers", "pycocoevalcap")
@@ -31,14 +30,6 @@ def write_identity(folder: Path, facts: Mapping[str, Any]) -> None:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     write_whole(folder / IDENTITY_FILE, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
-
-
-def version_of(package: str) -> str | None:
-    """The installed version, None where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def code_version() -> str:

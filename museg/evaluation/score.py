@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from museg.evaluation.failures import analyse, asks_for_all
 from museg.evaluation.rule import Rule, Tables
 from museg.evaluation.samples import Answer, BenchmarkSample, Reading
+from museg.files import write_whole
 from museg.metrics.grounding_scores import set_iou
 from museg.metrics.sample_table import SampleTable
 
@@ -72,9 +72,9 @@ def score(samples: Sequence[BenchmarkSample], answers: Mapping[int, Answer], rul
 def write_scores(scored: Scored, folder: Path, name: str, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Write `metrics.json` and `samples.jsonl`; returns what the former holds."""
     lines = (json.dumps(plain(line), ensure_ascii=False) for line in sample_lines(scored))
-    _replace(folder / SAMPLES_FILE, "".join(f"{line}\n" for line in lines))
+    write_whole(folder / SAMPLES_FILE, "".join(f"{line}\n" for line in lines))
     report = plain(scored.report(name, notes))
-    _replace(folder / METRICS_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / METRICS_FILE, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
 
 
@@ -162,10 +162,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     return plain(value.item()) if isinstance(value, np.generic) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file in one go: a reader sees the old one or the new one."""
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(partial, path)

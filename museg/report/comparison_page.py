@@ -10,9 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from museg.files import write_whole
 from museg.report.comparison_samples import as_script_data, sample_data
 from museg.report.comparison_tables import benchmark_tables, run_names
-from museg.report.rendering import ReportFiles, packaged, render, write_page
+from museg.report.rendering import ReportFiles, packaged, render
 from museg.report.tolerant import Defects, clip, number, read_json, text_of
 
 SCRIPT = "comparison.js"
@@ -50,7 +51,7 @@ def write_comparison_page(folder: Path) -> ReportFiles:
         contents=[("comparison.json", "comparison.json", "every number of the tables")] if comparison else [],
         defects=defects.sentences(),
     )
-    return ReportFiles(write_page(folder / "report.html", html), ())
+    return ReportFiles(write_whole(folder / "report.html", html), ())
 
 
 def script_hash(script: str) -> str:

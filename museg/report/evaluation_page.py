@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from museg.files import write_whole
 from museg.report.drawing import drawing_style
 from museg.report.evaluation_folder import EvaluationRecord, SampleRecord, read_evaluation
 from museg.report.evaluation_tables import group_tables, section_tables, term_table, tiles
 from museg.report.facts import Fact
 from museg.report.failure_charts import draw_failures, draw_rewards
-from museg.report.rendering import ReportFiles, emptied_figures, render, write_page
+from museg.report.rendering import ReportFiles, emptied_figures, render
 from museg.report.timelines import Timeline, draw_timelines
 from museg.report.tolerant import listed, mapping, number, text_of
 
@@ -67,7 +68,7 @@ def write_evaluation_page(folder: Path) -> ReportFiles:
         folder=text_of(str(folder.resolve())),
         defects=record.defects.sentences(),
     )
-    path = write_page(folder / "report.html", html)
+    path = write_whole(folder / "report.html", html)
     pictures = [*failures, *rewards, *(drawn.picture for drawn in timelines)]
     return ReportFiles(path, tuple(picture.png for picture in pictures))
 

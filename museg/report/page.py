@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote
 
+from museg.files import write_whole
 from museg.metrics.keys import describe
 from museg.report.curves import draw_cold_start, draw_curves
 from museg.report.drawing import drawing_style
@@ -14,7 +15,7 @@ from museg.report.facts import (
     unfinished_because,
 )
 from museg.report.panels import SMOOTHING_SHARE
-from museg.report.rendering import ReportFiles, emptied_figures, render, write_page
+from museg.report.rendering import ReportFiles, emptied_figures, render
 from museg.report.run_folder import Completion, RunRecord, read_run
 from museg.report.tables import stage_tables
 from museg.report.timelines import SELECTION_RULE, choose_timelines, draw_timelines
@@ -78,7 +79,7 @@ def write_report(run_dir: Path) -> ReportFiles:
         run_dir=text_of(str(run_dir.resolve())),
         defects=run.defects.sentences(),
     )
-    path = write_page(run_dir / "report.html", html)
+    path = write_whole(run_dir / "report.html", html)
     pictures = [*curves.main, *curves.other, cold_start, *(drawn.picture for drawn in timelines)]
     return ReportFiles(path, tuple(picture.png for picture in pictures if picture is not None))
 

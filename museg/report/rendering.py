@@ -1,6 +1,5 @@
 """From a template of this package and values to a page: escaping, style sheet, writing in one go."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -47,14 +46,6 @@ def render(template: str, **values: Any) -> str:
         "max_chars": MAX_TEXT_CHARS,
     }
     return environment.get_template(template).render(**values)
-
-
-def write_page(path: Path, html: str) -> Path:
-    """Write the page so that a reader finds the old one or the new one, never half of it."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(partial, path)
-    return path
 
 
 def emptied_figures(folder: Path) -> Path:

@@ -1,6 +1,5 @@
 """Checkpoints that survive a kill at any moment, and the rule for what may be resumed."""
 
-import hashlib
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from museg.files import write_whole
 from museg.training import processes
 
 COMPLETE = re.compile(r"step_(\d{6,})")
@@ -99,15 +99,6 @@ def force_to_disk(folder: Path) -> None:
             os.close(descriptor)
 
 
-def sha256_of(file: Path) -> str:
-    """The file's SHA-256 in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(2**24):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None) -> None:
     """Make the run folder, or check that the one there may be continued with these settings.
 
@@ -139,9 +130,7 @@ def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
                 "leave these overrides out, or start a new run in another folder."
             )
         return
-    temporary = file.with_name(".config.yaml.new")
-    temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(temporary, file)
+    write_whole(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def changed_settings(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

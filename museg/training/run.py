@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
 from museg.data.step_sampler import StepSampler
+from museg.files import sha256_of
 from museg.metrics.keys import columns, held_out_key
 from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
@@ -24,7 +25,7 @@ from museg.policy.loading import export
 from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger
-from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder, sha256_of
+from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
 from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob

@@ -2,10 +2,11 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from museg.files import write_whole
 
 INDEX_COLUMNS = ("step", "phase", "kind", "cold_start_step")
 """`step` counts finished reinforcement steps; `kind` is train, validation or cold_start."""
@@ -23,7 +24,7 @@ class RunLog:
         self.completions_file = run_dir / "completions.jsonl"
         self.columns = [*INDEX_COLUMNS, *metric_columns]
         if not self.metrics_file.exists() or not self.metrics_file.stat().st_size:
-            _write_whole(self.metrics_file, [",".join(self.columns)])
+            write_whole(self.metrics_file, ",".join(self.columns) + "\n")
 
     def add(
         self, step: int, phase: str, kind: str, metrics: Mapping[str, float], cold_start_step: int | None = None
@@ -48,10 +49,12 @@ class RunLog:
         """Drop rows and completions of later steps; a line torn by a kill is dropped with them."""
         header, *rows = self.metrics_file.read_text(encoding="utf-8").splitlines()
         whole = [row for row in rows if row.count(",") >= len(self.columns) - 1]
-        _write_whole(self.metrics_file, [header, *(row for row in whole if int(row.partition(",")[0]) <= step)])
+        write_whole(
+            self.metrics_file, _as_text([header, *(row for row in whole if int(row.partition(",")[0]) <= step)])
+        )
         if self.completions_file.exists():
             kept = _lines_where(self.completions_file, lambda line: line["step"] <= step)
-            _write_whole(self.completions_file, kept)
+            write_whole(self.completions_file, _as_text(kept))
 
 
 def _lines_where(file: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
@@ -66,8 +69,5 @@ def _lines_where(file: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[s
     return kept
 
 
-def _write_whole(file: Path, lines: Iterable[str]) -> None:
-    """Replace a text file in one move, so that a kill leaves either the old or the new one."""
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(temporary, file)
+def _as_text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

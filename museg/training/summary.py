@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from museg.files import version_of, write_whole
 from museg.metrics.keys import HELD_OUT_SCORES, MODES, held_out_key
 from museg.training.checkpoints import complete_checkpoints
 from museg.training.cold_start import ColdStartRecord
@@ -42,11 +41,9 @@ def write_summary(
         "cold_start": None if cold_start is None else dict(cold_start.__dict__),
         "data": dict(found),
         "timings_s": dict(timings_s),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
     }
-    temporary = run_dir / f".{SUMMARY_FILE}.new"
-    temporary.write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    os.replace(temporary, run_dir / SUMMARY_FILE)
+    write_whole(run_dir / SUMMARY_FILE, json.dumps(summary, indent=2))
     return summary
 
 
@@ -73,10 +70,3 @@ def _finite(row: Mapping[str, str], mode: str) -> dict[str, float]:
     cells = {name: row.get(held_out_key(mode, name)) for name in HELD_OUT_SCORES}
     values = {name: float(cell) for name, cell in cells.items() if cell}
     return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
