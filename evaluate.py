@@ -26,11 +26,14 @@ def run(config: DictConfig) -> None:
 
     try:
         evaluate(settings, Path(job.runtime.output_dir))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         if job.mode == RunMode.MULTIRUN:  # the other members of the sweep still run
             raise
         sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command with output={job.runtime.output_dir} continues", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,14 @@ class Program:
     """What the command lines of train.py and evaluate.py differ in.
 
     `config` names the file of conf/ to compose, `check` raises ValueError for a composed configuration that cannot
-    work, and `run_folder` gives the override of `hydra.run.dir` that the program's own overrides stand for.
+    work, and `run_folder` gives the override of Hydra's folder that the program's own overrides stand for, of one run
+    or (True) of a sweep.
     """
 
     config: str
     introduction: str
     check: Callable[[DictConfig], object]
-    run_folder: Callable[[Sequence[str]], list[str]]
+    run_folder: Callable[[Sequence[str], bool], list[str]]
 
 
 def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) -> list[str]:
@@ -63,7 +64,7 @@ def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) ->
         print(help_text(conf, program.config, program.introduction))
         sys.exit(0)
     try:
-        extra = [*program.run_folder(parsed.overrides), *named_by_what_is_swept(parsed.overrides)]
+        extra = [*program.run_folder(parsed.overrides, parsed.multirun), *named_by_what_is_swept(parsed.overrides)]
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
             overrides = [*parsed.overrides, *extra]
             for job in composed_jobs(overrides, conf, program.config, is_multirun=parsed.multirun):
@@ -82,7 +83,7 @@ def opened(argument: str) -> str:
     return f"++{argument}" if OPEN_MAPPING.match(argument) else argument
 
 
-def resumed_folder(overrides: Sequence[str]) -> list[str]:
+def resumed_folder(overrides: Sequence[str], _is_multirun: bool = False) -> list[str]:
     """The override of `hydra.run.dir` that `resume=FOLDER` stands for, or nothing.
 
     Raises ValueError when the folder holds no run, or when another folder is asked for at the same time.
@@ -102,19 +103,21 @@ def resumed_folder(overrides: Sequence[str]) -> list[str]:
     return [f"hydra.run.dir='{folder}'"]
 
 
-def output_folder(overrides: Sequence[str]) -> list[str]:
-    """The override of `hydra.run.dir` for an evaluation: the folder of `output=FOLDER`, else one named by what it does.
+def output_folder(overrides: Sequence[str], is_multirun: bool = False) -> list[str]:
+    """The override of Hydra's folder for an evaluation: that of `output=FOLDER`, else one named by what it does.
 
-    Raises ValueError when `hydra.run.dir` is given as well.
+    A sweep's members get folders of their own in it. Raises ValueError when Hydra's folder is given as well.
     """
+    place = "hydra.sweep.dir" if is_multirun else "hydra.run.dir"
     given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
     folder = given.get("output", "null").strip("'\"")
     if folder in ("null", ""):
         kind = next((key for key in ("completions", "compare") if given.get(key, "null") != "null"), None)
-        return [f"hydra.run.dir='outputs/evaluation/{kind}/${{now:%Y-%m-%d_%H-%M-%S}}'"] if kind else []
-    if "hydra.run.dir" in given:
-        raise ValueError(f"output={folder} already says where the results go: leave hydra.run.dir out")
-    return [f"hydra.run.dir='{folder}'"]
+        is_named = kind and not is_multirun
+        return [f"hydra.run.dir='outputs/evaluation/{kind}/${{now:%Y-%m-%d_%H-%M-%S}}'"] if is_named else []
+    if place in given:
+        raise ValueError(f"output={folder} already says where the results go: leave {place} out")
+    return [f"{place}='{folder}'"]
 
 
 TRAIN = Program("train", TRAIN_INTRODUCTION, checked_settings, resumed_folder)

@@ -5,13 +5,13 @@ import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from museg.config.comparing import compare
+from museg.config.output_folder import claim
 from museg.config.score_table import show_completions, show_scores
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
@@ -19,6 +19,7 @@ from museg.evaluation.benchmarks import Benchmark, BenchmarkSettings, read_bench
 from museg.evaluation.checkpoint_identity import checkpoint_identity
 from museg.evaluation.completion_scores import write_completion_scores
 from museg.evaluation.predict import PredictSettings, predict
+from museg.evaluation.prediction_file import alone
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.rules import make_rule
 from museg.evaluation.run_folder import code_version, write_config, write_identity
@@ -34,12 +35,15 @@ from museg.video.budget import FrameBudget
 
 Settings = Mapping[str, Any]
 
+SCORING = ".scoring"
+"""Locked while a folder is scored: of several processes that end together each writes whole files."""
 EXPORTED = "exported"
 """Where a training run keeps its final model."""
 
 
 def evaluate(settings: Settings, output: Path) -> None:
     """Do what the settings ask for, in the folder `output`. Raises ValueError for what cannot be read or scored."""
+    claim(output, settings)
     if settings["compare"] is not None:
         return compare(settings, output)
     if settings["completions"] is not None:
@@ -47,7 +51,6 @@ def evaluate(settings: Settings, output: Path) -> None:
     timings_s: dict[str, float] = {}
     with _timed(timings_s, "reading"), AnsweringProgress("making clips") as line:
         benchmark = _read_benchmark(settings, lambda done, num: line(done, num, "") if done < num else None)
-    write_config(output, settings)
     subject = {"checkpoint": None, "predictions_file": settings["predictions"]}
     if settings["checkpoint"] is not None:
         with _timed(timings_s, "answering"):
@@ -56,7 +59,9 @@ def evaluate(settings: Settings, output: Path) -> None:
             left = len(merging.missing_rows(output, benchmark.samples))
             print(f"this share is answered; {left} questions are left to other processes, the last one scores them all")
             return None
-    return _score(settings, benchmark, output, subject, timings_s)
+    with alone(output / SCORING):
+        _score(settings, benchmark, output, subject, timings_s)
+    return None
 
 
 def _read_benchmark(settings: Settings, progress: Any) -> Benchmark:
@@ -82,10 +87,15 @@ def _answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str,
         "code_version": code_version(),
     }
     shard = resolve_shard(settings["shard"]["index"], settings["shard"]["count"], os.environ)
+
+    def load() -> Policy:
+        write_config(output, settings)  # only now, when nothing speaks against going on in this folder
+        return _load(folder, dtype, inference["attention"], device)
+
     with AnsweringProgress(f"answering {node['name']}") as progress:
         predict(
             benchmark.samples,
-            policy_factory=partial(_load, folder, dtype, inference["attention"], device),
+            policy_factory=load,
             wording=PromptWording(**node["prompt"]["wordings"][node["prompt"]["evaluation"]]),
             settings=PredictSettings(
                 batch_size=inference["batch_size"],
@@ -140,6 +150,7 @@ def _score(
         missing = num_missing(answers)
         notes = [f"{missing} of {len(answers)} samples have no answer in the file; they count as failures."]
         report = write_scores(scored, output, name, notes if missing else ())
+    write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}
     if subject["predictions_file"] is not None:
@@ -152,11 +163,11 @@ def _score(
 
 def _score_completions(settings: Settings, output: Path) -> None:
     """Score completions with their solutions, as the first phase of training would."""
-    write_config(output, settings)
     schedule = build_schedule(**settings["phase"])
     off = schedule.phases[0].rewards_off
     file = Path(settings["completions"])
     report = write_completion_scores(file, build(settings["reward"]), off, output)
+    write_config(output, settings)
     about = {"benchmark": None, "predictions_file": str(file), "predictions_sha256": sha256_of(file)}
     write_identity(output, {**about, "phase": schedule.phases[0].name, "num_samples": report["num_samples"]})
     page = write_evaluation_page(output)

@@ -14,6 +14,9 @@ from museg.config.violation import Violation
 
 SOURCES = ("checkpoint", "predictions", "completions", "compare")
 
+SEVERAL_PROCESSES = ("WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_NUM_TASKS")
+"""Set where torchrun, a SLURM array or srun started this process as one of several."""
+
 CAPTION_PACKAGES = {"pycocoevalcap": "pycocoevalcap", "sentence_transformers": "sentence-transformers"}
 """Module -> the package on PyPI that holds it."""
 
@@ -37,12 +40,22 @@ def files(settings: Settings) -> Iterator[Violation]:
     annotations = settings["benchmark"].get("annotations")
     if annotations is not None and not Path(annotations).is_file():
         yield Violation("benchmark.annotations", "must be an annotation file", annotations)
+    if settings["output"] is not None and not _can_be_folder(Path(settings["output"])):
+        yield Violation("output", "must be a folder, or a place where one can be made", settings["output"])
     checkpoint = settings["checkpoint"]
     if checkpoint is not None and not Path(checkpoint).is_dir() and not _may_be_on_the_hub(checkpoint):
         rule = "must be a folder (a training run, or a Hugging Face checkpoint) or a name on the hub"
         yield Violation(
             "checkpoint", rule, checkpoint, "for example outputs/tiny/<date>, or Qwen/Qwen2.5-VL-3B-Instruct"
         )
+
+
+def _can_be_folder(path: Path) -> bool:
+    """Whether `path` is a folder that can be written to, or the first thing above it that exists is one."""
+    above = path.absolute()
+    while not above.exists():
+        above = above.parent
+    return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
 
 
 def _may_be_on_the_hub(checkpoint: str) -> bool:
@@ -97,7 +110,7 @@ def shards(settings: Settings) -> Iterator[Violation]:
         yield Violation("shard", "needs both index and count, or neither", settings["shard"])
     elif index is not None and index >= count:
         yield Violation("shard.index", f"must be below shard.count ({count})", index)
-    several = count is not None or {"WORLD_SIZE", "SLURM_ARRAY_TASK_ID"} & set(os.environ)
+    several = count is not None or any(name in os.environ for name in SEVERAL_PROCESSES)
     if several and settings["checkpoint"] is not None and settings["output"] is None:
         yield Violation(
             "output", "must be given when several processes share the work", None, "output=FOLDER, the same for all"

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from museg.metrics.evaluation_keys import describe
+
 THRESHOLDS = ("0.1", "0.3", "0.5", "0.7")
 """IoU thresholds that have a column; scores at others stand in `metrics.json` and on the page."""
 AT_THRESHOLD = re.compile(r"(?P<stem>.+)[@_](?P<threshold>0\.\d+)")
@@ -17,14 +19,15 @@ def show_scores(report: Mapping[str, Any], console: Console | None = None) -> No
     console = console or Console()
     table = Table(title=f"{report['benchmark']}: {report['num_samples']} samples")
     table.add_column("")
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True, overflow="fold")
     for heading in ("score", *(f"at {threshold}" for threshold in THRESHOLDS)):
         table.add_column(heading, justify="right")
     headline = {(entry["section"], entry["name"]) for entry in report["headline"]}
     for section, metrics in report["scores"].items():
         for place, (stem, cells) in enumerate(by_stem(metrics).items()):
             style = "bold" if (section, stem) in headline else None
-            shown = (_number(cells[heading]) if heading in cells else "" for heading in ("", *THRESHOLDS))
+            percent = describe(next(name for name in metrics if name.startswith(stem))).unit == "%"
+            shown = (_number(cells[heading], percent) if heading in cells else "" for heading in ("", *THRESHOLDS))
             table.add_row("" if place else section, stem, *shown, style=style)
         table.add_section()
     console.print(table)
@@ -55,6 +58,6 @@ def show_completions(report: Mapping[str, Any], console: Console | None = None) 
     (console or Console()).print(table)
 
 
-def _number(value: Any) -> str:
-    """Four significant decimals; a dash where a score is undefined."""
-    return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+def _number(value: Any, is_percentage: bool = False) -> str:
+    """Four decimals, of a percentage two; a dash where a score is undefined."""
+    return "–" if value is None else f"{value:.2f} %" if is_percentage else f"{value:.4f}"

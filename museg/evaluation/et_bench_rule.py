@@ -18,7 +18,21 @@ from museg.metrics.sentence_similarity import SentenceEncoder
 
 FIELD_TASKS = ("tvg", "epm", "tal")
 """Tasks that ask for all segments and nothing else, as grounding benchmarks do."""
+CORRECTED = ("Acc_letter_decides", "exact_mRec", "one_to_one_F1", "F1_all_samples", "SentSim_all_samples")
+FIELD = ("mean_iou", "mean_f1", "count_accuracy")
+"""What is reported of a task over its sources, besides the official scores."""
 USUAL_NUM_OPTIONS = 4
+
+
+def _over_sources(groups: Reported, section: str, names: Sequence[str]) -> dict[str, Any]:
+    """`TASK name` -> plain mean over the task's sources, for those of `names` that its tables report."""
+    found: dict[str, list[Any]] = {}
+    for group, sections in groups.items():
+        task = group.partition("/")[0]
+        for name in names:
+            if name in sections.get(section, {}):
+                found.setdefault(f"{task.upper()} {name}", []).append(sections[section][name])
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _settled(reading: Reading, does_raise: bool) -> Reading:
@@ -105,8 +119,12 @@ class EtBenchRule(Rule):
             task, _, source = group.partition("/")
             per_source.setdefault(task, {})[source] = sections["official"]
         by_task = per_task(per_source)
-        found = {**merged(by_task), **by_task, **means(per_source)}
-        return {"official": {name: value for name, value in found.items() if value is not None}}
+        official = {**merged(by_task), **by_task, **means(per_source)}
+        return {
+            "official": {name: value for name, value in official.items() if value is not None},
+            "corrected": _over_sources(groups, "corrected", CORRECTED),
+            "field": _over_sources(groups, "field", FIELD),
+        }
 
     def notes(self, overall: Overall) -> list[str]:
         lacking = [name for name in MERGED if name not in overall["official"]]

@@ -73,11 +73,6 @@ def means(per_source: Scores) -> dict[str, Any]:
     return {line: _mean(_over_sources(per_source, tasks, name)) for line, (tasks, name) in MEANS.items()}
 
 
-def as_printed(percentage: Any) -> str:
-    """A value of `merged` as the published table prints it; a dash where there is none."""
-    return "-" if percentage is None else str(round(float(percentage), 1))
-
-
 def _over_sources(per_source: Scores, tasks: Sequence[str], name: str) -> list[Any]:
     """The scores of all sources of all `tasks`, None for one that is missing."""
     return [scores.get(name) for task in tasks for scores in per_source.get(task, {"": {}}).values()]

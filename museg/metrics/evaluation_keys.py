@@ -7,6 +7,7 @@ of E.T. Bench; `describe` takes the task for these.
 import re
 from collections.abc import Mapping
 
+from museg.dialogue.et_bench_answers import TASKS
 from museg.metrics.highlights import LEVELS
 from museg.metrics.keys import MetricKey
 
@@ -139,6 +140,7 @@ _LENGTHS = {
     "middle": "; true windows of 10 to 30 s",
     "long": "; true windows of more than 30 s",
 }
+_OF_A_TASK = re.compile(rf"(?P<task>{'|'.join(TASKS).upper()}) (?P<name>[^ (]+)")
 _NO_FALLBACK = "no_fallback_"
 _ALL_SAMPLES = "_all_samples"
 _PATTERNS = {re.compile(name): key for family in _FAMILIES.values() for name, key in family.items() if "(?P<" in name}
@@ -150,6 +152,11 @@ def describe(name: str, task: str | None = None) -> MetricKey:
 
     A name nobody defined describes itself.
     """
+    if found := _OF_A_TASK.fullmatch(name):
+        of_task = describe(found["name"], found["task"].lower())
+        return of_task._replace(
+            label=f"{found['task']} {of_task.label}", meaning=f"{of_task.meaning}; over its sources"
+        )
     if name.startswith(_NO_FALLBACK):
         return _but(describe(name.removeprefix(_NO_FALLBACK), task), "no fallback", "an answer without a window is 0")
     if name.endswith(_ALL_SAMPLES):

@@ -33,7 +33,7 @@ def test_exactly_one_thing_is_asked_for():
     [
         (["predictions=/absent.jsonl"], "predictions: must be a file"),
         (["completions=/absent.jsonl"], "completions: must be a file"),
-        (["checkpoint=/absent"], "must be a folder (a training run, or a Hugging Face checkpoint) or a name on the hub"),
+        (["checkpoint=/absent"], "must be a folder (a training run, or a Hugging Face checkpoint) or a name on the"),
         (["checkpoint=tests/absent"], "must be a folder"),
         (["compare=[/absent]"], "must name two or more evaluations"),
         (["compare=[/absent,/gone]"], "must name folders with a samples.jsonl"),
@@ -44,6 +44,8 @@ def test_exactly_one_thing_is_asked_for():
         (["shard.index=2", "shard.count=2", "output=x", "checkpoint=a/b"], "must be below shard.count (2)"),
         (["shard.index=0", "shard.count=2", "checkpoint=a/b"], "output: must be given when several processes"),
         (["benchmark.video.budget.min_pixels=99999999", f"predictions={PREDICTIONS}"], "benchmark.video.budget"),
+        ([f"output={__file__}", f"predictions={PREDICTIONS}"], "output: must be a folder, or a place where one can be"),
+        (["output=/proc/here", f"predictions={PREDICTIONS}"], "output: must be a folder"),
         (["phase.steps=901", f"completions={PREDICTIONS}"], "phase.total_steps"),
         (["inference.batch_size=0", f"predictions={PREDICTIONS}"], "inference.batch_size: must be"),
     ],
@@ -61,8 +63,9 @@ def test_a_name_on_the_hub_is_a_checkpoint():
     assert accepted("checkpoint=Qwen/Qwen2.5-VL-3B-Instruct")["checkpoint"] == "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
-def test_several_processes_need_a_place_to_meet(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_NUM_TASKS"])
+def test_several_processes_need_a_place_to_meet(variable, monkeypatch):
+    monkeypatch.setenv(variable, "2")
     assert "output: must be given" in complaint("checkpoint=a/b")
     assert accepted("checkpoint=a/b", "output=x")["output"] == "x"
 
@@ -83,7 +86,9 @@ def test_output_is_the_run_folder():
     assert output_folder(["predictions=x"]) == output_folder(["output=null"]) == []
     (named,) = output_folder(["compare=[a,b]"])
     assert named.startswith("hydra.run.dir='outputs/evaluation/compare/")
-    with pytest.raises(ValueError, match="leave hydra.run.dir out"):
+    assert output_folder(["output=here"], True) == ["hydra.sweep.dir='here'"]  # members have folders in it
+    assert output_folder(["completions=x"], True) == []
+    with pytest.raises(ValueError, match=r"leave hydra\.run\.dir out"):
         output_folder(["output=here", "hydra.run.dir=there"])
 
 

@@ -6,7 +6,8 @@ from museg.temporal.segments import Segment
 
 
 def sample(*targets, task="tal", duration_s=100.0) -> BenchmarkSample:
-    return BenchmarkSample("0", 0, task, "made_up", "clip.mp4", "When?", tuple(Segment(*t) for t in targets), duration_s)
+    segments = tuple(Segment(*target) for target in targets)
+    return BenchmarkSample("0", 0, task, "made_up", "clip.mp4", "When?", segments, duration_s)
 
 
 def reading(*segments, failure=None) -> Reading:

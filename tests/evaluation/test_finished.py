@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from museg.evaluation.comparison import compare_runs
 from museg.evaluation.finished import distinct_names, read_runs
 from museg.evaluation.rules import make_rule
 from museg.evaluation.samples import Answer, BenchmarkSample
@@ -10,8 +11,8 @@ from museg.evaluation.score import score, write_scores
 from museg.temporal.segments import Segment
 
 
-def written(folder: Path, name: str = "mine", answer: str = "0-10") -> Path:
-    sample = BenchmarkSample("a", 0, "tal", "made_up", "a.mp4", "When?", (Segment(0, 10),), 60.0)
+def written(folder: Path, name: str = "mine", answer: str = "0-10", question: str = "When?") -> Path:
+    sample = BenchmarkSample("a", 0, "tal", "made_up", "a.mp4", question, (Segment(0, 10),), 60.0)
     folder.mkdir(parents=True)
     write_scores(score([sample], {0: Answer(answer)}, make_rule("released_tal")), folder, name)
     return folder
@@ -33,6 +34,14 @@ def test_a_run_is_one_evaluation_or_a_folder_of_several(tmp_path):
     table = one.evaluations["mine"].tables["tal"]["official"]
     assert table.compute()["mean_f1_multi"] == 1.0
     assert many.evaluations["other"].tables["tal"]["official"].compute()["mean_f1_multi"] == 0.0
+
+
+def test_equal_ids_of_other_questions_are_not_paired(tmp_path):
+    runs = read_runs([written(tmp_path / "one"), written(tmp_path / "two", question="Where?")])
+    with pytest.raises(ValueError, match="other questions, videos or truths"):
+        compare_runs(runs, num_resamples=10)
+    same = read_runs([tmp_path / "one", written(tmp_path / "three", answer="nothing")])
+    assert compare_runs(same, num_resamples=10).metrics
 
 
 def test_two_evaluations_of_one_benchmark_are_ambiguous(tmp_path):

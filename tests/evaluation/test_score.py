@@ -123,3 +123,19 @@ def test_a_submission_brings_its_own_windows_and_saliency():
     found = score(MOMENTS, answers, make_rule("moment_retrieval"))
     assert found.readings[0].segments == (Segment(0.0, 10.0), Segment(30.0, 40.0))
     assert found.report("qvh")["scores"]["official"]["HL-min-VeryGood-Hit1"] == 0.0  # the highest clip is the second
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer("", fault="missing"),
+        Answer("", fault="not_windows"),
+        Answer("", windows=()),  # where the published script stops
+    ],
+    ids=["missing", "not windows", "no window"],
+)
+def test_nothing_stands_in_for_an_answer_that_is_not_there(answer):
+    report = score([MOMENTS[0]], {0: answer}, make_rule("moment_retrieval")).report("qvh")
+    assert report["num_failed"] == 1
+    assert report["scores"]["official"]["MR-full-mIoU"] == 0.0
+    assert report["scores"]["official"]["HL-min-Fair-mAP"] == 0.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from museg.metrics.et_bench_summary import MERGED, as_printed, means, merged, per_task
+from museg.metrics.et_bench_summary import MERGED, means, merged, per_task
 
 ACCURACIES = {"rar": {"pt": {"Acc": 0.5}}, "eca": {"charades": {"Acc": 0.25}}, "rvq": {"star": {"Acc": 0.3}}}
 CAPTIONS = {
@@ -16,14 +16,13 @@ def test_sources_then_tasks_are_averaged():
     assert means(CAPTIONS)["Mean F1 (cap)"] == pytest.approx(0.4)
     assert means(CAPTIONS)["Mean SentSim"] == pytest.approx(0.3)
     # (0.5 + 0.25 + 0.3) / 3
-    assert as_printed(merged(per_task(ACCURACIES))["Acc (ref)"]) == "35.0"
+    assert merged(per_task(ACCURACIES))["Acc (ref)"] == pytest.approx(35.0)
 
 
 def test_a_missing_task_is_told_and_never_replaced():
     found = merged(per_task({task: ACCURACIES[task] for task in ("rar", "eca")} | CAPTIONS))
     assert set(found) == set(MERGED)
     assert [name for name, value in found.items() if value is not None] == ["F1 (cap)", "Sim (cap)"]
-    assert as_printed(found["Acc (ref)"]) == "-"
 
 
 def test_a_missing_score_is_told():
