@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.vision_attention import use_batched_windows
@@ -25,6 +27,8 @@ TOKENS = {
     "vision_start_id": "<|vision_start|>",
     "vision_end_id": "<|vision_end|>",
 }
+MAX_NAMED = 3
+"""Weights that a message names."""
 # Pixel limits of the published Qwen2.5-VL preprocessor; facts for other software that reads an exported folder.
 PUBLISHED_MIN_PIXELS, PUBLISHED_MAX_PIXELS = 3136, 12845056
 
@@ -99,31 +103,74 @@ def load_pretrained(
         gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
 
     Raises:
-        ValueError: for an unknown dtype, kernel or part, or when the checkpoint cannot be found or reached.
+        ValueError: for an unknown dtype, kernel or part, when the checkpoint cannot be found or reached, and when it is
+            damaged, lacks weights, or holds weights that the model has no place for.
     """
     _check_choice("dtype", dtype, DTYPES)
     check_attention(attention)
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(path)
-        if config.get("model_type") != "qwen2_5_vl":
-            raise ValueError(
-                f"model.path={path!r} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
-                f"'qwen2_5_vl', not {config.get('model_type')!r}"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=DTYPES[dtype], attn_implementation=attention, trust_remote_code=False
-        )
-    except OSError as error:
+    with _told_as_damage(path):
+        model_type = PreTrainedConfig.get_config_dict(path)[0].get("model_type")
+    if model_type != "qwen2_5_vl":
         raise ValueError(
-            f"model.path={path!r} could not be loaded: it is neither a checkpoint folder here nor a reachable model of "
-            f"the Hugging Face hub. Give a local folder, or download it first and set HF_HOME. ({error})"
-        ) from error
+            f"model.path={path!r} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
+            f"'qwen2_5_vl', not {model_type!r}"
+        )
+    with _told_as_damage(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model, found = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            path,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are told with the missing ones
+        )
+    _check_weights(path, found)
     freeze(model, frozen or {})
     if gradient_checkpointing:
         # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return as_policy(model, tokenizer)
+
+
+@contextmanager
+def _told_as_damage(path: str) -> Iterator[None]:
+    """Turn what the library raises for files that are not there or broken off into a ValueError with the remedy."""
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and not os.path.isdir(path):
+            raise ValueError(
+                f"model.path={path!r} could not be loaded: it is neither a checkpoint folder here nor a reachable "
+                f"model of the Hugging Face hub. Give a local folder, or download it first and set HF_HOME. ({error})"
+            ) from error
+        raise ValueError(
+            f"model.path={path!r} is incomplete or damaged: copy the checkpoint again. "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _check_weights(path: str, found: Mapping[str, Any]) -> None:
+    """Raise ValueError where weights of the model would stay random or weights of the files unused.
+
+    `found` is what the library says about loading; it leaves out weights that are tied to others.
+    """
+    of_other_shape = [f"{name} {list(stored)} for {list(wanted)}" for name, stored, wanted in found["mismatched_keys"]]
+    faults = {
+        "lacks": sorted(found["missing_keys"]),
+        "has in other shapes": sorted(of_other_shape),
+        "has, but the model has not,": sorted(found["unexpected_keys"]),
+    }
+    told = [
+        f"it {what} {len(names)}: {', '.join(names[:MAX_NAMED])}{', ...' if len(names) > MAX_NAMED else ''}"
+        for what, names in faults.items()
+        if names
+    ]
+    if told:
+        raise ValueError(
+            f"model.path={path!r} holds other weights than the model of its config.json has; {'; '.join(told)}. "
+            "Copy the checkpoint again, or export it as a whole Qwen2.5-VL model"
+        )
 
 
 def check_attention(attention: str) -> None:

@@ -1,10 +1,14 @@
 import json
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.loading import check_attention, export, load_pretrained, special_ids
@@ -130,6 +134,101 @@ def test_what_cannot_be_loaded_says_why(tmp_path, monkeypatch):
         load_pretrained(path=str(tmp_path), dtype="float16")
     with pytest.raises(ValueError, match=r"attention='eager' is unknown"):
         load_pretrained(path=str(tmp_path), attention="eager")
+
+
+def with_weights(folder: Path, copy: Path, change: Callable[[dict], object]) -> str:
+    """A copy of the checkpoint whose weights went through `change`."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    change(weights)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return str(copy)
+
+
+EMBEDDINGS, NORM = "model.embed_tokens.weight", "model.layers.0.input_layernorm.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop(NORM), r"it lacks 1: model\.language_model\.layers\.0\.input_layernorm\.weight\."),
+        # the head is tied to the embeddings, and lacks with them
+        (lambda weights: weights.pop(EMBEDDINGS), r"it lacks 2: lm_head\.weight, model\.language_model\.embed_tokens"),
+        (
+            lambda weights: [weights.pop(name) for name in list(weights) if ".mlp." in name],
+            r"it lacks \d+: ([\w.]+\.mlp\.[\w.]+, ){3}\.\.\.\. Copy the checkpoint again",
+        ),
+        (
+            lambda weights: weights.update({NORM: torch.ones(7)}),
+            r"it has in other shapes 1: \S+norm.weight \[7\] for \[96\]",
+        ),
+        (
+            lambda weights: (weights.pop(NORM), weights.update({"value_head.weight": torch.ones(1)})),
+            r"it lacks 1: .*; it has, but the model has not, 1: value_head\.weight\. Copy",
+        ),
+    ],
+)
+def test_weights_are_never_left_random_or_unused(folder, tmp_path, change, message):
+    with pytest.raises(ValueError, match=rf"model\.path='.*' holds other weights than the model of .*{message}"):
+        load_pretrained(path=with_weights(folder, tmp_path / "changed", change))
+
+
+def test_a_tied_head_may_be_stored_too(policy, folder, tmp_path):
+    path = with_weights(folder, tmp_path / "both", lambda weights: weights.update(head_of(weights)))
+    loaded = load_pretrained(path=path).model.state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in policy.model.state_dict().items())
+
+
+def head_of(weights: dict) -> dict:
+    return {"lm_head.weight": weights[EMBEDDINGS].clone()}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
+def test_a_file_copied_half_is_told(folder, tmp_path, file, share):
+    broken = shutil.copytree(folder, tmp_path / "half") / file
+    content = broken.read_bytes()
+    broken.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"model\.path='.*half' is incomplete or damaged: copy the checkpoint again"):
+        load_pretrained(path=str(broken.parent))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"\0" * 100])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_a_file_of_something_else_is_told(folder, tmp_path, file, content):
+    broken = shutil.copytree(folder, tmp_path / "other") / file
+    broken.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is incomplete or damaged: copy the checkpoint again\. \("):
+        load_pretrained(path=str(broken.parent))
+
+
+@pytest.mark.parametrize("absent", ["model.safetensors", "tokenizer.json"])
+def test_a_file_that_was_not_copied_is_told(folder, tmp_path, absent):
+    part = shutil.copytree(folder, tmp_path / "part")
+    (part / absent).unlink()
+    with pytest.raises(ValueError, match="is incomplete or damaged: copy the checkpoint again"):
+        load_pretrained(path=str(part))
+
+
+def test_of_weights_in_several_files_none_may_be_absent_or_half(policy, folder, tmp_path):
+    parts = tmp_path / "parts"
+    export(policy, parts)
+    (parts / "model.safetensors").unlink()
+    policy.model.save_pretrained(parts, max_shard_size="1MB")
+    first, *_ = sorted(parts.glob("model-*.safetensors"))
+    assert load_pretrained(path=str(parts)).ids == policy.ids
+    content = first.read_bytes()
+    first.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"damaged: copy the checkpoint again\. \(SafetensorError: "):
+        load_pretrained(path=str(parts))
+    first.unlink()
+    with pytest.raises(ValueError, match=r"damaged: copy the checkpoint again\. .*model-00001-of"):
+        load_pretrained(path=str(parts))
+    first.write_bytes(content)
+    index = parts / "model.safetensors.index.json"
+    index.write_bytes(index.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"damaged: copy the checkpoint again"):
+        load_pretrained(path=str(parts))
 
 
 def test_flash_attention_is_asked_for_clearly(monkeypatch):
