@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None, known: Mapping[str, Mapping[str, Pr
     except (ValueError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 def understood(words: Sequence[str], known: Mapping[str, Mapping[str, Preparation]]) -> Arguments:
