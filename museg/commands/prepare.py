@@ -10,7 +10,7 @@ reencode=museg|meco             make copies in videos_museg/ (pictures only) or 
 workers=N                       decoding processes; as many as there are cores unless told otherwise
 dry_run=true                    only say what would be downloaded and from where
 
-Exit status: 0 everything is there, 1 something is missing, 2 the command could not be understood.
+Exit status: 0 everything is there, 1 something is missing, 2 the command could not be understood, 130 stopped.
 """
 
 from __future__ import annotations
