@@ -1,6 +1,6 @@
 """Score completions beside their solutions with a reward mix, one JSON object a line: {completion, solution, id?}."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from museg.data import row_fields
 from museg.data.file_faults import FileFaults, json_object, numbered_lines
 from museg.dialogue.responses import ParsedResponse, read_strict
+from museg.evaluation.answer_fault import AnswerFault
 from museg.rewards.base import ScoredResponse
 from museg.rewards.coverage import CoverageReward
 from museg.rewards.format import FormatReward
@@ -21,18 +22,19 @@ WITHOUT_SOLUTION = (FormatReward, TimestampReward, CitationReward)
 
 @dataclass(frozen=True)
 class Solved:
-    """A completion and its solution; `line_id` is the line's own id, or its number from 0."""
+    """A completion (None: it is no text) and its solution; `line_id` is the line's own id, or its number from 0."""
 
     line_id: int | str
-    completion: str
+    completion: str | None
     solution: list[Any]
 
 
 def score_completions(path: Path, mix: RewardMix, off: Collection[str]) -> Iterator[dict[str, Any]]:
     """{"id", "total", "terms"} for each line, in file order; the terms named in `off` are left out.
 
-    The whole file is checked first: one ValueError lists every line that cannot be used (a missing key, a completion
-    that is no text, a solution that is no list of times, a repeated id), before anything is scored.
+    A completion that is no text (null, a number ...) earns what an empty one does, and its line has a "fault" beside
+    the scores: "not_text". The whole file is checked first: one ValueError lists every line that cannot be used (a
+    missing key, a solution that is no list of times, a repeated id), before anything is scored.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,8 +42,14 @@ def score_completions(path: Path, mix: RewardMix, off: Collection[str]) -> Itera
     _check(path)
     for number, line in numbered_lines(path):
         solved = _solved(line, number)
-        scored = score_solution(mix, read_strict(solved.completion), solved.solution, off)
-        yield {"id": solved.line_id, "total": scored.total, "terms": dict(scored.terms)}
+        scored = score_solution(mix, read_strict(solved.completion or ""), solved.solution, off)
+        scores = {"id": solved.line_id, "total": scored.total, "terms": dict(scored.terms)}
+        yield scores if solved.completion is not None else {**scores, "fault": AnswerFault.NOT_TEXT.value}
+
+
+def num_not_text(lines: Iterable[Mapping[str, Any]]) -> int:
+    """How many of the lines that `score_completions` gave had a completion that is no text."""
+    return sum(line.get("fault") == AnswerFault.NOT_TEXT.value for line in lines)
 
 
 def score_solution(
@@ -91,11 +99,10 @@ def _solved(line: bytes, number: int) -> Solved:
     line_id, completion, solution = row.get("id"), row["completion"], row["solution"]
     if isinstance(line_id, bool) or not isinstance(line_id, (int, str, type(None))):
         raise ValueError(f"id must be a whole number or a text, not {row_fields.short(line_id)}")
-    if not isinstance(completion, str):
-        raise ValueError(f"completion must be a text, not {row_fields.short(completion)}")
     if not isinstance(solution, list):
         raise ValueError(f"solution must be a list of [start, end], not {row_fields.short(solution)}")
     for entry in solution:
         for time in entry if isinstance(entry, list) else [entry]:
             row_fields.seconds(time, "solution")
-    return Solved(number - 1 if line_id is None else line_id, completion, solution)
+    text = completion if isinstance(completion, str) else None
+    return Solved(number - 1 if line_id is None else line_id, text, solution)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from museg.evaluation.solutions import score_completions
+from museg.evaluation.solutions import num_not_text, score_completions
 from tests.evaluation.annotation_files import lines_file
 from tests.rewards.reward_options import load_mix
 
@@ -58,6 +58,17 @@ def test_each_reward_reads_the_solution_as_released(tmp_path, solution, reads_co
     assert line["total"] == pytest.approx(sum(line["terms"].values()))
 
 
+@pytest.mark.parametrize("completion", [None, 5, float("nan"), True, ["<answer>2-5</answer>"], {"text": ""}])
+@pytest.mark.parametrize("reward", ["sequential", "sequential_paper"])
+def test_what_is_no_text_earns_what_an_empty_completion_does(tmp_path, completion, reward):
+    answered, spoilt, empty = scores_of(
+        tmp_path, PERFECT, {**PERFECT, "completion": completion}, {**PERFECT, "completion": ""}, reward=reward
+    )
+    assert spoilt == {"id": 1, "total": empty["total"], "terms": empty["terms"], "fault": "not_text"}
+    assert "fault" not in answered and "fault" not in empty
+    assert num_not_text([answered, spoilt, empty]) == 1
+
+
 def test_another_mix_weighs_its_terms(tmp_path):
     (line,) = scores_of(tmp_path, PERFECT, reward="sequential_paper")
     # format 1 + cited 1 + (coverage 1 + local 1) / 2
@@ -73,7 +84,7 @@ BAD = [
     (b"5", "is not a JSON object"),
     ({"solution": [[0, 1]]}, "lacks completion"),
     ({"completion": "x"}, "lacks solution"),
-    ({"completion": None, "solution": [[0, 1]]}, "completion must be a text"),
+    ({"completion": None, "solution": None}, "solution must be a list"),
     ({"completion": "x", "solution": "0-1"}, "solution must be a list"),
     ({"completion": "x", "solution": [["0", 1]]}, "solution must hold seconds"),
     ({"completion": "x", "solution": [[0, float("nan")]]}, "finite seconds"),
