@@ -9,6 +9,7 @@ class AnswerFault(str, Enum):
     MISSING = "missing"  # the file has nothing for this sample
     NOT_TEXT = "not_text"  # an answer that is null, a number, a list ...
     NOT_WINDOWS = "not_windows"  # scored windows or saliency that are not lists of finite numbers
+    EMPTY = "empty"  # a blank answer; extracted by others, it may have been no answer block
     NO_ANSWER_BLOCK = "no_answer_block"  # a raw text without exactly one answer block
     UNREADABLE_VIDEO = "unreadable_video"  # the model never saw the clip
     PROMPT_TOO_LONG = "prompt_too_long"  # no room for an answer

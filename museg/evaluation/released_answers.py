@@ -9,10 +9,12 @@ from typing import Any
 
 from museg.data import row_fields
 from museg.data.file_faults import FileFaults, as_object, json_list
+from museg.dialogue.responses import answer_block
 from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.samples import Answer, BenchmarkSample
 
 ET_BENCH_ID = ("task", "source", "idx")
+SPEAKER = "assistant: "
 
 
 def read_released_answers(path: Path, samples: Sequence[BenchmarkSample]) -> dict[int, Answer]:
@@ -34,11 +36,17 @@ def read_released_answers(path: Path, samples: Sequence[BenchmarkSample]) -> dic
 
 
 def answer_of(text: Any, completion: Any = None) -> Answer:
-    """An answer whose text is given as it was extracted; what is no text counts as a failure."""
+    """An answer whose text is given as it was extracted; what is no text, or a blank one, counts as a failure.
+
+    Extraction leaves an empty text also where it found no answer block; the raw text tells the two apart.
+    """
     raw = completion if isinstance(completion, str) else None
-    if isinstance(text, str):
+    if not isinstance(text, str):
+        return Answer("", raw, AnswerFault.NOT_TEXT.value)
+    if text.strip():
         return Answer(text, raw)
-    return Answer("", raw, AnswerFault.NOT_TEXT.value)
+    lacks_block = raw is not None and answer_block(raw) is None
+    return Answer(text, raw, (AnswerFault.NO_ANSWER_BLOCK if lacks_block else AnswerFault.EMPTY).value)
 
 
 def _grounding(path: Path, entries: Sequence[Any], samples: Sequence[BenchmarkSample]) -> dict[int, Answer]:
@@ -67,7 +75,15 @@ def _result(row: Mapping[str, Any]) -> Answer:
     if "result" not in row:
         return Answer("", fault=AnswerFault.MISSING.value)
     result = row["result"]
-    return answer_of(result.get("output") if isinstance(result, dict) else None)
+    if not isinstance(result, dict):
+        return answer_of(None)
+    return answer_of(result.get("output"), _raw(result.get("conversation")))
+
+
+def _raw(conversation: Any) -> str | None:
+    """The raw text, which is the last message of the conversation that both scripts keep; None without one."""
+    last = conversation[-1] if isinstance(conversation, list) and conversation else None
+    return last.removeprefix(SPEAKER) if isinstance(last, str) and last.startswith(SPEAKER) else None
 
 
 def _et_bench(path: Path, entries: Sequence[Any], samples: Sequence[BenchmarkSample]) -> dict[int, Answer]:
@@ -84,6 +100,6 @@ def _et_bench(path: Path, entries: Sequence[Any], samples: Sequence[BenchmarkSam
             if row_of_id[name] in answers:
                 raise ValueError(f"{row_fields.short(name)} is answered twice")
             missing = Answer("", fault=AnswerFault.MISSING.value)
-            answers[row_of_id[name]] = answer_of(row["a"], row.get("c")) if "a" in row else missing
+            answers[row_of_id[name]] = answer_of(row["a"], _raw(row.get("c"))) if "a" in row else missing
     bad.raise_if_any("score it with the benchmark that it was made from, or remove them")
     return answers

@@ -116,7 +116,7 @@ def _text(row: Mapping[str, Any], is_ours: bool) -> Answer:
     inside = answer_block(completion)
     if inside is None:
         return Answer("", completion, AnswerFault.NO_ANSWER_BLOCK.value)
-    return Answer(inside.strip(), completion)
+    return answer_of(inside.strip(), completion)
 
 
 def _scored_windows(row: Mapping[str, Any], rule: str) -> Answer:

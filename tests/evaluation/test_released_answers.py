@@ -1,8 +1,11 @@
 import pytest
 
+from museg.evaluation.answering import answer_record
+from museg.evaluation.et_bench_rule import EtBenchRule
+from museg.evaluation.grounding_rules import ReleasedGroundingRule
 from museg.evaluation.samples import Answer, BenchmarkSample
 from museg.evaluation.saved_answers import read_answers
-from tests.evaluation.annotation_files import list_file, without
+from tests.evaluation.annotation_files import lines_file, list_file, without
 
 SAMPLES = [
     BenchmarkSample(f"tvg/star/{row + 4}", row, "tvg", "star", f"{row}.mp4", f"question {row}", (), None)
@@ -17,7 +20,7 @@ def grounding_entry(row, output):
         "video": f"{row}.mp4",
         "question": f"question {row}",
         "groundtruth": [[0, 1]],
-        "result": {"output": output, "conversation": [{"role": "assistant", "content": output}]},
+        "result": {"output": output, "conversation": ["user: <video>When?", f"assistant: <answer>{output}</answer>"]},
     }
 
 
@@ -31,7 +34,11 @@ def answers_in(folder, *entries):
 @pytest.mark.parametrize("tail", [[STATISTICS], []])
 def test_output_of_the_grounding_script(tmp_path, tail):
     # the text is extracted already: extracting once more would empty it
-    assert answers_in(tmp_path, *GROUNDING, *tail) == {0: Answer("1-2"), 1: Answer("<answer>3-4</answer>")}
+    raw = "<answer><answer>3-4</answer></answer>"
+    assert answers_in(tmp_path, *GROUNDING, *tail) == {
+        0: Answer("1-2", "<answer>1-2</answer>"),
+        1: Answer("<answer>3-4</answer>", raw),
+    }
 
 
 def test_entries_of_the_grounding_script_without_a_text_are_counted_failures(tmp_path):
@@ -64,8 +71,9 @@ def et_entry(idx, **fields):
 
 
 def test_output_of_the_et_bench_script_in_any_order(tmp_path):
-    answers = answers_in(tmp_path, et_entry(5, a="3-4", c="<answer>3-4</answer>"), et_entry(4, a="", c=["x"]))
-    assert answers == {0: Answer(""), 1: Answer("3-4", "<answer>3-4</answer>")}
+    raw = "<answer> 3-4</answer>"
+    answers = answers_in(tmp_path, et_entry(5, a="3-4", c=["user: when?", f"assistant: {raw}"]), et_entry(4, a="5"))
+    assert answers == {0: Answer("5"), 1: Answer("3-4", raw)}
 
 
 def test_entries_of_the_et_bench_script_without_a_text_are_counted_failures(tmp_path):
@@ -85,3 +93,43 @@ def test_entries_of_the_et_bench_script_without_a_text_are_counted_failures(tmp_
 def test_bad_entries_of_the_et_bench_script_are_named(tmp_path, entry, rule):
     with pytest.raises(ValueError, match=rf"rows\.json: 1 row\(s\)[\s\S]*{rule}"):
         answers_in(tmp_path, et_entry(4, a="1-2"), entry)
+
+
+@pytest.mark.parametrize(
+    ("conversation", "completion", "fault"),
+    [
+        (["user: when?", "assistant: from 3 to 4"], "from 3 to 4", "no_answer_block"),
+        (["user: when?", "assistant: <answer> </answer>"], "<answer> </answer>", "empty"),
+        (["user: <answer></answer>"], None, "empty"),  # the question alone
+        ([], None, "empty"),
+        ([{"role": "assistant"}], None, "empty"),
+        ("assistant: x", None, "empty"),
+        (None, None, "empty"),
+    ],
+)
+def test_an_empty_text_fails_as_its_raw_text_would(tmp_path, conversation, completion, fault):
+    expected = Answer("", completion, fault)
+    result = {"output": "", "conversation": conversation}
+    assert answers_in(tmp_path, GROUNDING[0], {**GROUNDING[1], "result": result})[1] == expected
+    assert answers_in(tmp_path, et_entry(5, a="", c=conversation))[1] == expected
+    if completion is not None:
+        line = {"id": 1, "completion": completion}
+        assert read_answers(lines_file(tmp_path, line), SAMPLES, "released_tvg")[1] == expected
+
+
+RULES = {"released_tvg": ReleasedGroundingRule("tvg"), "et_bench": EtBenchRule(captions=False)}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("completion", "kind"), [("so", "no_answer_block"), ("<answer></answer>", "empty")])
+def test_every_way_to_give_an_answer_has_the_same_kind_of_failure(tmp_path, rule, completion, kind):
+    conversation = ["user: when?", f"assistant: {completion}"]
+    given = [
+        list_file(tmp_path, GROUNDING[0], {**GROUNDING[1], "result": {"output": "", "conversation": conversation}}),
+        list_file(tmp_path, et_entry(5, a="", c=conversation), name="et.json"),
+        lines_file(tmp_path, {"id": 1, "completion": completion}),
+        lines_file(tmp_path, {"id": 1, "output": "", "completion": completion}, name="both.jsonl"),
+        lines_file(tmp_path, {"header": {}}, answer_record(SAMPLES[1], completion, 3), name="ours.jsonl"),
+    ]
+    answers = [read_answers(path, SAMPLES, rule)[1] for path in given]
+    assert [RULES[rule].read(SAMPLES[1], answer).failure for answer in answers] == [kind] * len(given)
