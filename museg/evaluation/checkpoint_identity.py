@@ -17,16 +17,19 @@ def checkpoint_identity(path: str | Path, say: Callable[[str], None] = print) ->
         path: a folder, or a name on the Hugging Face hub, whose files are fetched or taken from the local cache.
         say: told once when there is much to read.
 
-    Raises ValueError when it is neither, or holds no weights.
+    Raises ValueError when it is neither, holds no weights, or a file cannot be read.
     """
     folder = _local_folder(str(path))
     files = sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})
     if not any(file.suffix == ".safetensors" for file in files):
         raise ValueError(f"{path} holds no weights (*.safetensors): give the folder of a checkpoint")
-    num_bytes = sum(file.stat().st_size for file in files)
-    if num_bytes >= LARGE_BYTES:
-        say(f"reading {num_bytes / 2**30:.1f} GiB of {path} for its digest")
-    described = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
+    try:
+        num_bytes = sum(file.stat().st_size for file in files)
+        if num_bytes >= LARGE_BYTES:
+            say(f"reading {num_bytes / 2**30:.1f} GiB of {path} for its digest")
+        described = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
+    except OSError as error:  # such as a link into a cache that was not copied along
+        raise ValueError(f"checkpoint {path} is incomplete: copy it again. ({error})") from error
     return {"name": str(path), "sha256": hashlib.sha256(described.encode()).hexdigest()}
 
 

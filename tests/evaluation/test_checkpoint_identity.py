@@ -48,6 +48,14 @@ def test_long_reading_is_told(folder, monkeypatch):
     assert said == [f"reading 0.0 GiB of {folder} for its digest"]
 
 
+def test_a_link_whose_file_was_not_copied(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").symlink_to("../blobs/absent")
+    with pytest.raises(ValueError, match=r"copy is incomplete: copy it again\. \(.*model\.safetensors"):
+        checkpoint_identity(copy)
+
+
 def test_what_is_no_checkpoint(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no weights"):

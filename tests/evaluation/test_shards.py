@@ -38,6 +38,19 @@ def test_who_this_process_is(given, environ, shard):
         ((None, 2), {}, "give both, or neither"),
         ((2, 2), {}, "shard 2 of 2 does not exist: numbers go from 0 to 1"),
         ((-1, 2), {}, "shard -1 of 2"),
+        (
+            (None, None),
+            {**TORCHRUN, "RANK": "x"},
+            "environment variable RANK='x' should be a whole number: unset it, or",
+        ),
+        ((None, None), {**TORCHRUN, "WORLD_SIZE": "8.0"}, r"WORLD_SIZE='8\.0' should be"),
+        ((None, None), {**STEP, "SLURM_PROCID": "a b"}, "SLURM_PROCID='a b' should be"),
+        (
+            (None, None),
+            {**STEP, "SLURM_STEP_NUM_TASKS": "2(x3)"},
+            "SLURM_STEP_NUM_TASKS=.* shard.index and shard.count",
+        ),
+        ((None, None), {**ARRAY, "SLURM_ARRAY_TASK_MIN": "-"}, "SLURM_ARRAY_TASK_MIN='-' should be"),
         # --array=4,5,9 has three tasks, the last of which would be number 5
         ((None, None), {**ARRAY, "SLURM_ARRAY_TASK_ID": "9"}, "shard 5 of 3 .* an array have gaps"),
     ],
@@ -63,6 +76,14 @@ def test_a_graphics_card_that_is_not_there(monkeypatch):
     assert answering_device("auto", {"LOCAL_RANK": "3"}) == torch.device("cpu")
     with pytest.raises(ValueError, match="no graphics card here; use device=cpu"):
         answering_device("cuda", {})
+
+
+def test_a_place_on_the_machine_that_is_no_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with pytest.raises(ValueError, match="environment variable LOCAL_RANK='first' should be a whole number"):
+        answering_device("auto", {"LOCAL_RANK": "first"})
+    assert answering_device("auto", {"LOCAL_RANK": "", "SLURM_LOCALID": "1"}) == torch.device("cuda:1")
 
 
 def test_questions_on_one_video_stand_together():
