@@ -25,6 +25,7 @@ RULES = ("released_tvg", "released_tal", "released_by_task", "et_bench", "moment
 as E.T. Bench does, as moment retrieval, or by the field's measures alone."""
 
 Progress = Callable[[int, int], None]
+Samples = tuple[BenchmarkSample, ...]
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,11 @@ class Benchmark:
     file: Path
     sha256: str
     """Of the annotation file (and of the file that chooses the subset, one after the other)."""
-    samples: tuple[BenchmarkSample, ...]
-    """In annotation order; `samples[i].row == i`."""
+    samples: Samples
+    """In annotation order."""
     video_root: Path
+    unasked: Samples = ()
+    """Samples of the annotation file that a subset passes over."""
 
 
 def read_benchmark(settings: BenchmarkSettings, data_root: Path, progress: Progress | None = None) -> Benchmark:
@@ -95,7 +98,7 @@ def read_benchmark(settings: BenchmarkSettings, data_root: Path, progress: Progr
     if settings.format == "et_bench_subset":
         chooser = _placed(settings.subset, settings.distributed_subset, Path(data_root))
         files.append(_existing(chooser, settings, "subset", data_root))
-    samples = FORMATS[settings.format](settings, *files)
+    samples, unasked = FORMATS[settings.format](settings, *files)
     if not samples:
         raise ValueError(f"{file} holds no rows; give a file with at least one")
     is_distributed = settings.annotations is None and settings.subset is None
@@ -105,7 +108,7 @@ def read_benchmark(settings: BenchmarkSettings, data_root: Path, progress: Progr
             f"({_fetch(settings, data_root)}), or name your own with benchmark.annotations=FILE, which is not counted"
         )
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    return Benchmark(settings, file, digest, samples, video_root)
+    return Benchmark(settings, file, digest, samples, video_root, unasked)
 
 
 def _located(settings: BenchmarkSettings, data_root: Path, progress: Progress | None) -> tuple[Path, Path]:
@@ -140,21 +143,27 @@ def _fetch(settings: BenchmarkSettings, data_root: Path) -> str:
     return f"python -m museg.commands.prepare benchmark={settings.name} root={data_root}"
 
 
-def _released(settings: BenchmarkSettings, file: Path) -> tuple[BenchmarkSample, ...]:
+def _released(settings: BenchmarkSettings, file: Path) -> Samples:
     return read_released_grounding(file, "tvg" if settings.rule == "released_tvg" else "tal")
 
 
-def _museg_rows(settings: BenchmarkSettings, file: Path) -> tuple[BenchmarkSample, ...]:
+def _museg_rows(settings: BenchmarkSettings, file: Path) -> Samples:
     return read_museg_rows(file)
 
 
-FORMATS: dict[str, Callable[..., tuple[BenchmarkSample, ...]]] = {
-    "released_grounding": _released,
-    "et_bench": lambda settings, file: read_et_bench(file),
+def _whole(read: Callable[[BenchmarkSettings, Path], Samples]) -> Callable[..., tuple[Samples, Samples]]:
+    """The reader of a format in which every sample of the file is asked."""
+    return lambda settings, file: (read(settings, file), ())
+
+
+FORMATS: dict[str, Callable[..., tuple[Samples, Samples]]] = {
+    "released_grounding": _whole(_released),
+    "et_bench": _whole(lambda settings, file: read_et_bench(file)),
     "et_bench_subset": lambda settings, file, subset: read_et_bench_subset(file, subset),
-    "qvhighlights": lambda settings, file: read_qvhighlights(file, settings.question),
-    "activitynet_captions": lambda settings, file: read_activitynet_captions(file, settings.question),
-    "museg_jsonl": _museg_rows,
-    "synthetic": _museg_rows,
+    "qvhighlights": _whole(lambda settings, file: read_qvhighlights(file, settings.question)),
+    "activitynet_captions": _whole(lambda settings, file: read_activitynet_captions(file, settings.question)),
+    "museg_jsonl": _whole(_museg_rows),
+    "synthetic": _whole(_museg_rows),
 }
-"""Format -> reader, called with the settings and the file (et_bench_subset: both files)."""
+"""Format -> reader of the samples that are asked and of those that are not, called with the settings and the file
+(et_bench_subset: both files)."""

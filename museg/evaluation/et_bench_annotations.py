@@ -5,7 +5,6 @@ reads of a row.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from museg.evaluation.samples import BenchmarkSample
 from museg.temporal.segments import Segment
 
 Targets = tuple[Segment, ...]
+Samples = tuple[BenchmarkSample, ...]
 
 LETTERS = (4, 5)
 """How many options a question may have; the published letter tables hold no others."""
 
 
-def read_et_bench(path: Path) -> tuple[BenchmarkSample, ...]:
+def read_et_bench(path: Path) -> Samples:
     """A JSON list of {idx, task, source, video, duration, q, and what the task needs}; ids are `task/source/idx`."""
     samples, bad = [], FileFaults(path)
     row_of_id: dict[str, int] = {}
@@ -37,16 +37,19 @@ def read_et_bench(path: Path) -> tuple[BenchmarkSample, ...]:
     return tuple(samples)
 
 
-def read_et_bench_subset(path: Path, subset: Path) -> tuple[BenchmarkSample, ...]:
-    """The samples of `path` that `subset` ({task: {source: [idx]}}) names, in file order; rows count them alone."""
-    chosen = _subset_ids(subset)
-    samples = [sample for sample in read_et_bench(path) if sample.sample_id in chosen]
+def read_et_bench_subset(path: Path, subset: Path) -> tuple[Samples, Samples]:
+    """The samples of `path` that `subset` ({task: {source: [idx]}}) names, and the others; both in file order.
+
+    Rows are those of `path`.
+    """
+    chosen, samples = _subset_ids(subset), read_et_bench(path)
     if absent := sorted(chosen - {sample.sample_id for sample in samples}):
         shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
         raise ValueError(
             f"{subset} names {len(absent)} sample(s) that {path} does not hold: {shown}; use matching files"
         )
-    return tuple(replace(sample, row=row) for row, sample in enumerate(samples))
+    asked = tuple(sample for sample in samples if sample.sample_id in chosen)
+    return asked, tuple(sample for sample in samples if sample.sample_id not in chosen)
 
 
 def _subset_ids(path: Path) -> set[str]:

@@ -17,8 +17,10 @@ ET_BENCH_ID = ("task", "source", "idx")
 SPEAKER = "assistant: "
 
 
-def read_released_answers(path: Path, samples: Sequence[BenchmarkSample]) -> dict[int, Answer]:
-    """Row -> answer of every sample that the list answers.
+def read_released_answers(
+    path: Path, samples: Sequence[BenchmarkSample], unasked: Sequence[BenchmarkSample] = ()
+) -> dict[int, Answer]:
+    """Row -> answer of every sample that the list answers; E.T. Bench output may answer `unasked` samples too.
 
     Recognised by its entries: with `result` it is output of the grounding script, with `a` (or task, source and idx) of
     the E.T. Bench script. Raises one ValueError for all entries that cannot be used.
@@ -28,7 +30,7 @@ def read_released_answers(path: Path, samples: Sequence[BenchmarkSample]) -> dic
     if "result" in keys:
         return _grounding(path, entries, samples)
     if "a" in keys or keys.issuperset(ET_BENCH_ID):
-        return _et_bench(path, entries, samples)
+        return _et_bench(path, entries, [*samples, *unasked])
     raise ValueError(
         f"{path} is a JSON list, but neither output of the released grounding script (entries with result) nor of the "
         "E.T. Bench script (entries with a); give other answers as JSON lines with id and output"

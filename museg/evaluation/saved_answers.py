@@ -1,37 +1,45 @@
 """Answers from a file, whoever gave them: matched with the samples of a benchmark, none of which is ever left out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from museg.data import row_fields
 from museg.data.file_faults import FileFaults, json_object, numbered_lines
 from museg.dialogue.responses import answer_block
 from museg.evaluation.answer_fault import AnswerFault
+from museg.evaluation.answer_ids import GivenAnswer, matched, read_ids
 from museg.evaluation.released_answers import answer_of, read_released_answers
 from museg.evaluation.samples import Answer, BenchmarkSample
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOWS, SALIENCY = "pred_relevant_windows", "pred_saliency_scores"
-HEADER = "header"
+HEADER, ID, QID = "header", "id", "qid"
 
 
-class GivenAnswer(NamedTuple):
-    """A line of a file of answers."""
+@dataclass(frozen=True)
+class SavedAnswers:
+    """What a file says about every sample of a benchmark."""
 
-    line: int
-    given_id: str
-    answer: Answer
+    answers: Mapping[int, Answer]
+    """Row -> answer, one for each sample; those that the file does not answer have the fault `missing`."""
+    notes: tuple[str, ...]
+    """What a reader of the scores should know: how ids were read where that is not plain, and what is missing or left
+    out. Predictions written here for all samples have none."""
 
 
-def read_answers(path: Path, samples: Sequence[BenchmarkSample], rule: str) -> dict[int, Answer]:
-    """Row -> answer for every sample; those that the file does not answer get the fault `missing`.
+def read_answers(
+    path: Path, samples: Sequence[BenchmarkSample], rule: str, unasked: Sequence[BenchmarkSample] = ()
+) -> SavedAnswers:
+    """The answers that a file gives to `samples`; none of these is left out.
 
     The file is recognised by its content: JSON lines with `id` and `output` (the text inside the answer block, used as
     it is) or `completion` (a raw text, whose only answer block is read, stripped); predictions written here, which open
     with a header; lines of scored windows with `qid`, for moment retrieval (`rule`) only; output of the released
-    evaluation scripts. Ids are the annotation's own where all of them are, else rows counted from 0.
+    evaluation scripts. Ids are the annotation's own where all of them are, else rows of its file counted from 0.
+    Answers to `unasked`, the samples of that file that the benchmark passes over, are left out and counted.
 
     Raises one ValueError with every line that cannot be used: not UTF-8, no JSON object, no id, one that is unknown or
     repeated, neither output nor completion. What a model answered never raises.
@@ -39,14 +47,20 @@ def read_answers(path: Path, samples: Sequence[BenchmarkSample], rule: str) -> d
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"file of answers {path} does not exist; give the path of a file")
-    answers = read_released_answers(path, samples) if _is_list(path) else _read_lines(path, samples, rule)
+    if _is_list(path):
+        found, notes = read_released_answers(path, samples, unasked), ()
+    else:
+        found, notes = _read_lines(path, [*samples, *unasked], rule)
     missing = Answer("", fault=AnswerFault.MISSING.value)
-    return {sample.row: answers.get(sample.row, missing) for sample in samples}
+    answers = {sample.row: found.get(sample.row, missing) for sample in samples}
+    return SavedAnswers(answers, (*notes, *_coverage(answers, num_unasked=len(found.keys() - answers.keys()))))
 
 
-def num_missing(answers: Mapping[int, Answer]) -> int:
-    """How many samples the file did not answer."""
-    return sum(answer.fault == AnswerFault.MISSING.value for answer in answers.values())
+def _coverage(answers: Mapping[int, Answer], num_unasked: int) -> Iterator[str]:
+    if num_unasked:
+        yield f"{num_unasked} answer(s) in the file are to samples that this benchmark does not ask; they are left out."
+    if num_missing := sum(answer.fault == AnswerFault.MISSING.value for answer in answers.values()):
+        yield f"{num_missing} of {len(answers)} samples have no answer in the file; they count as failures."
 
 
 def _is_list(path: Path) -> bool:
@@ -56,51 +70,34 @@ def _is_list(path: Path) -> bool:
     raise ValueError(f"file of answers {path} is empty; give one with a line for each answer")
 
 
-def _read_lines(path: Path, samples: Sequence[BenchmarkSample], rule: str) -> dict[int, Answer]:
-    given, bad, is_first, is_ours = [], FileFaults(path), True, False
+def _read_lines(path: Path, samples: Sequence[BenchmarkSample], rule: str) -> tuple[dict[int, Answer], tuple[str, ...]]:
+    """Row -> answer, and what is to be said about the ids; those of predictions written here, and qids, are clear."""
+    given, keys, bad, is_first, is_ours = [], set(), FileFaults(path), True, False
     for number, line in numbered_lines(path):
         with bad.at(f"line {number}"):
             row = json_object(line)
             if is_first and HEADER in row:
                 is_ours = True
             else:
-                given_id = _given_id(row)
+                key, given_id = _given_id(row)
                 answer = _scored_windows(row, rule) if WINDOWS in row else _text(row, is_ours)
                 given.append(GivenAnswer(number, given_id, answer))
+                keys.add(key)
         is_first = False
-    answers = _matched(given, samples, bad)
+    reading, notes = read_ids([item.given_id for item in given], samples, are_own=is_ours or keys == {QID})
+    answers = matched(given, reading, bad)
     bad.raise_if_any()
-    return answers
+    return answers, notes
 
 
-def _matched(given: Sequence[GivenAnswer], samples: Sequence[BenchmarkSample], bad: FileFaults) -> dict[int, Answer]:
-    """Row -> answer; ids that are unknown or repeated go to `bad`."""
-    by_id = {sample.sample_id: sample.row for sample in samples}
-    by_row = {str(sample.row): sample.row for sample in samples}
-    num_ids, num_rows = (sum(item.given_id in known for item in given) for known in (by_id, by_row))
-    rows = by_id if num_ids == len(given) or num_ids >= num_rows else by_row
-    answers: dict[int, Answer] = {}
-    line_of_row: dict[int, int] = {}
-    for item in given:
-        with bad.at(f"line {item.line}"):
-            shown = row_fields.short(item.given_id)
-            if item.given_id not in rows:
-                raise ValueError(f"id {shown} is neither an id nor a row (0 to {len(samples) - 1}) of the annotation")
-            row = rows[item.given_id]
-            if row in line_of_row:
-                raise ValueError(f"id {shown} repeats that of line {line_of_row[row]}")
-            line_of_row[row] = item.line
-            answers[row] = item.answer
-    return answers
-
-
-def _given_id(row: Mapping[str, Any]) -> str:
-    key = "id" if "id" in row or WINDOWS not in row else "qid"
+def _given_id(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Key and value of a line's id."""
+    key = ID if ID in row or WINDOWS not in row else QID
     row_fields.need(row, key)
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError(f"{key} must be a whole number or a text, not {row_fields.short(value)}")
-    return str(value)
+    return key, str(value)
 
 
 def _text(row: Mapping[str, Any], is_ours: bool) -> Answer:

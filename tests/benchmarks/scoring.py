@@ -150,7 +150,7 @@ def ours(settings: BenchmarkSettings, data_root: Path, answers: Path, rule: Rule
 
 def _scored(settings: BenchmarkSettings, data_root: Path, answers: Path, rule: Rule) -> Scored:
     benchmark = read_benchmark(settings, data_root)
-    return score(benchmark.samples, read_answers(answers, benchmark.samples, settings.rule), rule)
+    return score(benchmark.samples, read_answers(answers, benchmark.samples, settings.rule).answers, rule)
 
 
 def differences(one: Numbers, other: Numbers) -> list[str]:

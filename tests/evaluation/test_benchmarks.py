@@ -59,12 +59,13 @@ def test_subset_reads_both_files(tmp_path):
         read_benchmark(described, tmp_path)
     chooser.write_text('{"epm": {"ego4d_nlq": [0]}}', encoding="utf-8")
     benchmark = read_benchmark(described, tmp_path)
-    assert [sample.sample_id for sample in benchmark.samples] == ["epm/ego4d_nlq/0"]
+    assert [(sample.sample_id, sample.row) for sample in benchmark.samples] == [("epm/ego4d_nlq/0", 1)]
+    assert [(sample.sample_id, sample.row) for sample in benchmark.unasked] == [("tvg/qvhighlights/0", 0)]
     assert benchmark.sha256 == hashlib.sha256(base.read_bytes() + chooser.read_bytes()).hexdigest()
     own = tmp_path / "own.json"
     own.write_text('{"epm": {"ego4d_nlq": [0]}, "tvg": {"qvhighlights": [0]}}', encoding="utf-8")
     chosen = read_benchmark(settings(**{**asdict(described), "subset": str(own)}), tmp_path)
-    assert len(chosen.samples) == 2  # counted 1 when distributed, but this file is one's own
+    assert len(chosen.samples) == 2 and chosen.unasked == ()  # counted 1 when distributed, but this file is one's own
 
 
 def test_clips_are_drawn_where_they_are_not_there(tmp_path):

@@ -91,12 +91,13 @@ def subset_of(folder, content):
     return path
 
 
-def test_subset_keeps_the_order_of_the_file(tmp_path):
+def test_subset_keeps_order_and_rows_of_the_file(tmp_path):
     rows = [changed(ET_BENCH["tvg"], idx=idx) for idx in range(5)] + [ET_BENCH["tal"]]
     subset = subset_of(tmp_path, {"tal": {"thumos14": [0]}, "tvg": {"qvhighlights": [3, 1]}})
-    samples = read_et_bench_subset(list_file(tmp_path, *rows), subset)
+    samples, others = read_et_bench_subset(list_file(tmp_path, *rows), subset)
     assert [sample.sample_id for sample in samples] == ["tvg/qvhighlights/1", "tvg/qvhighlights/3", "tal/thumos14/0"]
-    assert [sample.row for sample in samples] == [0, 1, 2]
+    assert [sample.row for sample in samples] == [1, 3, 5]
+    assert [(sample.sample_id[-1], sample.row) for sample in others] == [("0", 0), ("2", 2), ("4", 4)]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ GROUNDING = [grounding_entry(0, "1-2"), grounding_entry(1, "<answer>3-4</answer>
 
 
 def answers_in(folder, *entries):
-    return read_answers(list_file(folder, *entries), SAMPLES, "released_tvg")
+    return read_answers(list_file(folder, *entries), SAMPLES, "released_tvg").answers
 
 
 @pytest.mark.parametrize("tail", [[STATISTICS], []])
@@ -81,6 +81,17 @@ def test_entries_of_the_et_bench_script_without_a_text_are_counted_failures(tmp_
     assert answers_in(tmp_path, et_entry(5, a="x")) == {0: MISSING, 1: Answer("x")}
 
 
+def test_output_for_all_of_et_bench_answers_a_subset(tmp_path):
+    path = list_file(tmp_path, et_entry(5, a="3-4"), et_entry(4, a="1-2"))
+    saved = read_answers(path, SAMPLES[1:], "et_bench", unasked=SAMPLES[:1])
+    assert saved.answers == {1: Answer("3-4")}
+    assert saved.notes == (
+        "1 answer(s) in the file are to samples that this benchmark does not ask; they are left out.",
+    )
+    with pytest.raises(ValueError, match="'tvg/star/4' is no task/source/idx of the annotation"):
+        read_answers(path, SAMPLES[1:], "et_bench")
+
+
 @pytest.mark.parametrize(
     ("entry", "rule"),
     [
@@ -114,7 +125,7 @@ def test_an_empty_text_fails_as_its_raw_text_would(tmp_path, conversation, compl
     assert answers_in(tmp_path, et_entry(5, a="", c=conversation))[1] == expected
     if completion is not None:
         line = {"id": 1, "completion": completion}
-        assert read_answers(lines_file(tmp_path, line), SAMPLES, "released_tvg")[1] == expected
+        assert read_answers(lines_file(tmp_path, line), SAMPLES, "released_tvg").answers[1] == expected
 
 
 RULES = {"released_tvg": ReleasedGroundingRule("tvg"), "et_bench": EtBenchRule(captions=False)}
@@ -131,5 +142,5 @@ def test_every_way_to_give_an_answer_has_the_same_kind_of_failure(tmp_path, rule
         lines_file(tmp_path, {"id": 1, "output": "", "completion": completion}, name="both.jsonl"),
         lines_file(tmp_path, {"header": {}}, answer_record(SAMPLES[1], completion, 3), name="ours.jsonl"),
     ]
-    answers = [read_answers(path, SAMPLES, rule)[1] for path in given]
+    answers = [read_answers(path, SAMPLES, rule).answers[1] for path in given]
     assert [RULES[rule].read(SAMPLES[1], answer).failure for answer in answers] == [kind] * len(given)

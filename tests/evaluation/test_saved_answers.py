@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from museg.evaluation.answer_fault import AnswerFault
+from museg.evaluation.answering import answer_record
 from museg.evaluation.samples import Answer, BenchmarkSample
-from museg.evaluation.saved_answers import num_missing, read_answers
+from museg.evaluation.saved_answers import read_answers
 from tests.evaluation.annotation_files import lines_file
 
 MISSING = Answer("", fault="missing")
@@ -24,13 +25,17 @@ THREE = samples_of("0", "1", "2")
 
 
 def answers_in(folder, *lines, samples=THREE, rule="released_tvg"):
-    return read_answers(lines_file(folder, *lines), samples, rule)
+    return saved_in(folder, *lines, samples=samples, rule=rule).answers
+
+
+def saved_in(folder, *lines, samples=THREE, rule="released_tvg", unasked=()):
+    return read_answers(lines_file(folder, *lines), samples, rule, unasked)
 
 
 def test_output_is_used_as_it_is(tmp_path):
     answers = answers_in(tmp_path, {"id": 2, "output": " <answer>1-2</answer> "}, {"id": "0", "output": "3-4"})
     assert answers == {0: Answer("3-4"), 1: MISSING, 2: Answer(" <answer>1-2</answer> ")}
-    assert list(answers) == [0, 1, 2] and num_missing(answers) == 1
+    assert list(answers) == [0, 1, 2]
 
 
 def test_completion_is_read_for_its_only_answer_block(tmp_path):
@@ -64,12 +69,42 @@ def test_a_fault_is_believed_below_a_header_only(tmp_path):
     assert answers_in(tmp_path, {"id": 0, "output": "1-2", "fault": "unreadable_video"})[0] == Answer("1-2")
 
 
-def test_own_ids_come_before_rows(tmp_path):
-    swapped = samples_of("1", "0", "x")
-    assert answers_in(tmp_path, {"id": 0, "output": "a"}, samples=swapped)[1] == Answer("a")  # row 1 has the id 0
-    # 2 is no id, so all of them are rows
-    answers = answers_in(tmp_path, {"id": 0, "output": "a"}, {"id": 2, "output": "b"}, samples=swapped)
-    assert answers[0] == Answer("a") and answers[2] == Answer("b")
+def test_the_kind_of_ids_is_told_with_what_is_missing(tmp_path):
+    saved = saved_in(tmp_path, {"id": 0, "output": "a"}, samples=samples_of("1", "0"))
+    assert saved.answers == {0: MISSING, 1: Answer("a")}  # row 1 has the id 0
+    kind, missing = saved.notes
+    assert "own ids of the annotation; all of them could also be rows" in kind
+    assert missing == "1 of 2 samples have no answer in the file; they count as failures."
+
+
+def test_a_file_that_says_it_all_needs_no_notes(tmp_path):
+    lines = [{"id": row, "output": "1-2"} for row in range(3)]
+    assert saved_in(tmp_path, *lines).notes == ()
+
+
+def test_ids_of_predictions_written_here_are_own_ids(tmp_path):
+    lines = [answer_record(sample, "<answer>1-2</answer>", 3) for sample in samples_of("1", "0")]
+    saved = saved_in(tmp_path, {"header": {}}, *lines, samples=samples_of("1", "0"))
+    assert saved.notes == () and saved.answers[0].text == "1-2"
+    with pytest.raises(ValueError, match="line 2: id '1' is none of the own ids of the annotation"):
+        saved_in(tmp_path, {"header": {}}, lines[0], samples=samples_of("x", "y"))
+
+
+def test_answers_to_samples_that_are_not_asked_are_left_out_and_counted(tmp_path):
+    every = samples_of("tvg/a/0", "tvg/a/1", "tvg/a/2", "tvg/a/3")
+    asked, others = every[1::2], every[::2]
+    told = "2 answer(s) in the file are to samples that this benchmark does not ask; they are left out."
+    by_id = saved_in(
+        tmp_path, *({"id": s.sample_id, "output": str(s.row)} for s in every), samples=asked, unasked=others
+    )
+    assert by_id.answers == {1: Answer("1"), 3: Answer("3")} and by_id.notes == (told,)
+    rows = [{"id": row, "output": str(row)} for row in range(4)]
+    by_row = saved_in(tmp_path, *rows, samples=asked, unasked=others)
+    assert by_row.answers == by_id.answers and by_row.notes[1:] == (told,) and "rows" in by_row.notes[0]
+    with pytest.raises(ValueError, match=r"line 5: id '4' is neither an id nor a row \(0 to 3\)"):
+        saved_in(tmp_path, *rows, {"id": 4, "output": ""}, samples=asked, unasked=others)
+    with pytest.raises(ValueError, match="line 5: id '0' repeats that of line 1"):
+        saved_in(tmp_path, *rows, rows[0], samples=asked, unasked=others)
 
 
 def test_ids_of_et_bench(tmp_path):
@@ -87,6 +122,14 @@ def test_scored_windows(tmp_path):
     assert answers[1].text == "" and answers[1].fault is None
     bare = answers_in(tmp_path, {"id": 0, "pred_relevant_windows": []}, rule="moment_retrieval")
     assert bare[0].windows == () and bare[0].saliency is None
+
+
+def test_a_qid_is_never_a_row(tmp_path):
+    samples = samples_of("2", "0", "1")
+    saved = saved_in(tmp_path, *({**WINDOWS, "qid": qid} for qid in range(3)), samples=samples, rule="moment_retrieval")
+    assert saved.notes == ()
+    with pytest.raises(ValueError, match="id '1' is none of the own ids"):
+        saved_in(tmp_path, WINDOWS, samples=samples_of("7", "8"), rule="moment_retrieval")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +195,7 @@ def test_ten_megabytes_are_read_in_seconds(tmp_path, text):
     long = text * (10_000_000 // len(text))
     path = lines_file(tmp_path, {"id": 0, "output": long}, {"id": 1, "completion": f"<answer>{long}</answer>"})
     started = time.perf_counter()
-    answers = read_answers(path, THREE, "released_tvg")
+    answers = read_answers(path, THREE, "released_tvg").answers
     assert time.perf_counter() - started < 3
     assert answers[0].text == long
     if text == "<answer>":
