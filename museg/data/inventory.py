@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from museg.video.decoding import read_video
 
 PROBE = FrameBudget(min_frames=4, max_frames=4, min_pixels=28 * 28, max_pixels=4 * 28 * 28)
 """Four small frames from the first to the last: a file that breaks off or has holes shows it."""
+
+FileState = list[int]
+"""What changes when a file is replaced: its size and its date in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,15 @@ def missing_videos(video_root: Path, videos: Sequence[str]) -> list[str]:
     return [video for video in videos if not resolve_video(video_root, video).is_file()]
 
 
+def file_state(video_root: Path, video: str) -> FileState | None:
+    """The state of a video; None where it is no file below `video_root`, or cannot be reached."""
+    try:
+        status = resolve_video(video_root, video).stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None
+
+
 def take_inventory(
     video_root: Path,
     videos: Sequence[str],
@@ -67,7 +80,7 @@ def take_inventory(
     present = sorted(set(videos) - set(missing))
     folder.mkdir(parents=True, exist_ok=True)
     memory = _Memory(folder / "readable.jsonl")
-    states = {video: _state(resolve_video(video_root, video)) for video in present}
+    states = {video: file_state(video_root, video) for video in present}
     unknown = [video for video in present if not memory.has(video, states[video])]
     unreadable = {}
     quarantine = folder / "unreadable.jsonl"
@@ -104,18 +117,12 @@ def _asking_for(video: str) -> GroundingExample:
     return GroundingExample(video, video, query="", targets=(), duration_s=None, task="", source="")
 
 
-def _state(file: Path) -> list[int]:
-    """What changes when a file is replaced: its size and its date in nanoseconds."""
-    status = file.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
 class _Memory:
     """The videos that could be read, appended one by one, so that a check that was interrupted goes on."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._states: dict[str, list[int]] = {}
+        self._states: dict[str, FileState] = {}
         lines = file.read_bytes().split(b"\n") if file.exists() else []
         for line in lines:
             try:
@@ -124,9 +131,9 @@ class _Memory:
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut short by a kill costs one video that is read again
 
-    def has(self, video: str, state: list[int]) -> bool:
-        return self._states.get(video) == state
+    def has(self, video: str, state: FileState | None) -> bool:
+        return state is not None and self._states.get(video) == state
 
-    def add(self, video: str, state: list[int]) -> None:
+    def add(self, video: str, state: FileState | None) -> None:
         with self.file.open("ab") as file:
             file.write(b"\n" + json.dumps({"video": video, "state": state}).encode())

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from museg.data.clips import LoadedClip
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording
@@ -28,6 +30,8 @@ class Answerer:
         """One record per sample, in order; `clips` are those that could be read, `position` their place in `samples`.
 
         A sample that cannot be asked has a record too: it counts as answered wrongly.
+
+        Raises ValueError where the graphics card has too little memory for so many questions at once.
         """
         fitting = [clip for clip in clips if self._fits(clip)]
         records = [unanswered(sample, AnswerFault.UNREADABLE_VIDEO) for sample in samples]
@@ -42,8 +46,16 @@ class Answerer:
 
     def _completions(self, clips: Sequence[LoadedClip]) -> list[tuple[str, int]]:
         """Each clip's completion and its number of tokens, the end token included."""
-        if not clips:
-            return []
+        try:
+            return self._generated(clips) if clips else []
+        except torch.OutOfMemoryError as error:
+            option = "inference.batch_size" if len(clips) > 1 else "inference.feature_cache_mib, or on a larger card"
+            raise ValueError(
+                f"the graphics card has too little memory left for {len(clips)} question(s) at once. What is answered "
+                f"stays: go on with the same command and a smaller {option}. ({error})"
+            ) from error
+
+    def _generated(self, clips: Sequence[LoadedClip]) -> list[tuple[str, int]]:
         batch = build_prompt_batch(
             self.policy,
             clips,

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from museg.evaluation.prediction_file import Record, alone, check_header, header_line, read_shard, write_whole
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
+from museg.evaluation.unreadable import CAUSE, is_unreadable
 
 PREDICTIONS, QUARANTINE, DECODING = "predictions.jsonl", "quarantine.jsonl", "decoding.json"
 
@@ -35,18 +36,28 @@ def check_headers(output: Path, header: Mapping[str, Any]) -> None:
             check_header(merged, _header_of(merged, opened.readline()), header)
 
 
-def answered(output: Path) -> dict[str, Record]:
-    """The answers so far by sample id, of all shards; the first file decides where two hold the same sample."""
+def records(output: Path) -> list[Record]:
+    """Every line that the shards have written so far, those that a later one replaces included."""
+    return [record for file in shard_paths(output, "shard.jsonl") for record in read_shard(file).records]
+
+
+def newest(written: Iterable[Record]) -> dict[str, Record]:
+    """The records that count, by sample id.
+
+    Only samples whose video could not be read are asked again, so whatever else was answered is newer than that. Where
+    two processes gave the same answer the first counts.
+    """
     found: dict[str, Record] = {}
-    for file in shard_paths(output, "shard.jsonl"):
-        for record in read_shard(file).records:
-            found.setdefault(record["id"], record)
+    for record in written:
+        before = found.get(record["id"])
+        if before is None or is_unreadable(before):
+            found[record["id"]] = record
     return found
 
 
 def missing_rows(output: Path, samples: Sequence[BenchmarkSample]) -> list[int]:
     """The rows of the samples that no shard has answered yet."""
-    found = answered(output)
+    found = newest(records(output))
     return [sample.row for sample in samples if sample.sample_id not in found]
 
 
@@ -58,22 +69,34 @@ def merge(output: Path, samples: Sequence[BenchmarkSample], header: Mapping[str,
     merged = output / PREDICTIONS
     with alone(output / "predictions" / ".merging"):
         write_whole(output / DECODING, json.dumps(decoding_counts(output), indent=2) + "\n")
-        rows = {row["video"]: row for row in quarantined(output)}
-        write_whole(output / QUARANTINE, "".join(json.dumps(row) + "\n" for row in rows.values()))
-        found = answered(output)
+        found = newest(records(output))
+        rows = unreadable_videos(found, samples)
+        write_whole(output / QUARANTINE, "".join(json.dumps(row) + "\n" for row in rows))
         if all(sample.sample_id in found for sample in samples):
-            lines = [json.dumps(found[sample.sample_id]) + "\n" for sample in samples]
+            lines = [_merged_line(found[sample.sample_id]) for sample in samples]
             write_whole(merged, header_line(header) + "".join(lines))
         else:
             merged.unlink(missing_ok=True)  # of fewer samples than are asked now
     return merged
 
 
-def quarantined(output: Path) -> Iterator[dict[str, Any]]:
-    """The unreadable videos of all shards; a last line that is being written is left out."""
-    for file in shard_paths(output, QUARANTINE):
-        for line in file.read_bytes().split(b"\n")[:-1]:
-            yield json.loads(line)
+def unreadable_videos(found: Mapping[str, Record], samples: Sequence[BenchmarkSample]) -> list[dict[str, Any]]:
+    """The videos that could not be read, with the reasons and the ids of the samples that this leaves unanswered."""
+    rows: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        cause = found.get(sample.sample_id, {}).get(CAUSE)
+        if cause is not None:
+            row = rows.setdefault(sample.video, {"video": sample.video, "example_ids": []})
+            row["example_ids"].append(sample.sample_id)
+            row["reasons"] = cause["reasons"]
+    return list(rows.values())
+
+
+def num_unreadable(output: Path) -> int:
+    """How many samples of the merged `predictions.jsonl` have no answer because their video could not be read."""
+    with (output / PREDICTIONS).open("rb") as lines:
+        next(lines)  # the header
+        return sum(is_unreadable(json.loads(line)) for line in lines)
 
 
 def decoding_counts(output: Path) -> dict[str, int]:
@@ -82,6 +105,10 @@ def decoding_counts(output: Path) -> dict[str, int]:
     for file in shard_paths(output, DECODING):
         total.update(json.loads(file.read_bytes()))
     return dict(total)
+
+
+def _merged_line(record: Record) -> str:
+    return json.dumps({name: value for name, value in record.items() if name != CAUSE}) + "\n"
 
 
 def _header_of(file: Path, line: bytes) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """A benchmark answered by a model, restartable at any moment and by any number of processes that share a folder."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from museg.data.clips import ClipLoader
+from museg.data.inventory import FileState, file_state
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
 from museg.evaluation.answering import Answerer, example_of
-from museg.evaluation.prediction_file import ShardFile, as_json, write_whole
+from museg.evaluation.prediction_file import Record, ShardFile, as_json, write_whole
+from museg.evaluation.run_folder import version_of
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard, plan_batches
+from museg.evaluation.unreadable import is_unreadable, refuse_absent, settled, still_unreadable, with_cause
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
 from museg.video.budget import FrameBudget
@@ -39,6 +43,7 @@ class PredictSettings:
         timeout_s: seconds per video and decoder.
         feature_cache_mib: vision features kept for further questions on the same video.
         shard: (index, count) of this process among those that share the samples.
+        allow_missing_videos: questions on videos that are not there are faults, instead of a reason not to begin.
     """
 
     batch_size: int
@@ -48,6 +53,7 @@ class PredictSettings:
     timeout_s: float
     feature_cache_mib: float
     shard: Shard = (0, 1)
+    allow_missing_videos: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.feature_cache_mib < 0:
@@ -81,28 +87,33 @@ def predict(
     Writes below `output`: `predictions/shard_<i>_of_<n>.jsonl` batch by batch; then `predictions.jsonl` (a header, one
     line per sample in the order of `samples`), `quarantine.jsonl` (unreadable videos) and `decoding.json` (how often
     videos were decoded and encoded, restarts included). The same call after a kill, wherever it struck, ends with the
-    same `predictions.jsonl`; with another number of shards it goes on too.
+    same `predictions.jsonl`; with other shards or another batch size it goes on too. Questions on a video that
+    could not be read are asked again only when its file has changed since.
 
     Args:
         policy_factory: gives the model, on its device; called only when something is left to answer.
-        identity: JSON values that say what answers what (checkpoint, benchmark, dtype, code version). Together with
-            wording, budget and limits they are the header.
+        identity: JSON values that say what answers what (checkpoint, benchmark, dtype, device, code version). Together
+            with wording, budget, limits and the versions of torch and transformers they are the header.
 
     Returns the path of `predictions.jsonl`, which is not there while `merging.missing_rows` names samples of other
     shards.
 
-    Raises ValueError when `output` holds answers of another header, or this shard is being answered by somebody else.
+    Raises ValueError when `output` holds answers of another header, this shard is being answered by somebody else,
+    videos to be asked about are not there (`allow_missing_videos`), or a batch is too large for the graphics card.
     """
     output = Path(output)
     header = header_of(identity, wording, settings, budget)
     merging.check_headers(output, header)
+    plan = plan_batches(samples, settings.shard, settings.batch_size)
+    if not settings.allow_missing_videos:
+        left, _ = _left(plan, output, video_root)
+        refuse_absent(list(dict.fromkeys(sample.video for batch in left for sample in batch)), video_root)
     with ShardFile(merging.shard_path(output, "shard.jsonl", settings.shard), header) as shard_file:
-        plan = plan_batches(samples, settings.shard, settings.batch_size)
-        left = without(plan, merging.answered(output))
+        left, still = _left(plan, output, video_root)
         num_all, num_left = sum(map(len, plan)), sum(map(len, left))
         progress(num_all - num_left, num_all, "")
         if left:
-            with _loader(output, settings, video_root, budget) as loader:
+            with _loader(still, settings, video_root, budget) as loader:
                 cache_mib = settings.feature_cache_mib
                 answerer = Answerer(policy_factory(), wording, settings.limits, feature_cache_mib=cache_mib)
                 counts = _Counts(merging.shard_path(output, merging.DECODING, settings.shard), loader, answerer)
@@ -114,9 +125,18 @@ def predict(
 def header_of(
     identity: Mapping[str, Any], wording: PromptWording, settings: PredictSettings, budget: FrameBudget
 ) -> dict[str, Any]:
-    """Everything that decides the answers, as JSON values; what is known here stands under `answering`."""
+    """What decides the answers, and what they were given with, as JSON values."""
+    versions = {package: version_of(package) for package in ("torch", "transformers")}
     limits = {name: getattr(settings, name) for name in ("batch_size", "max_new_tokens", "max_context_tokens")}
-    return as_json({**identity, "answering": {**limits, "wording": asdict(wording), "budget": asdict(budget)}})
+    answering = {**limits, "wording": asdict(wording), "budget": asdict(budget)}
+    return as_json({**identity, "answering": answering, "versions": versions})
+
+
+def _left(plan: Sequence[Batch], output: Path, video_root: Path) -> tuple[list[Batch], dict[str, Mapping[str, str]]]:
+    """What is to be answered, and the videos that nobody needs to try again with the reasons."""
+    written = merging.records(output)
+    still = still_unreadable(written, video_root)
+    return without(plan, settled(merging.newest(written), still)), still
 
 
 def without(plan: Sequence[Batch], done: Collection[str]) -> list[Batch]:
@@ -130,27 +150,39 @@ def _answer(
 ) -> Iterator[int]:
     """Answer batch after batch; yields the number of samples answered so far, all of them on the disk."""
     steps = ((number, [example_of(sample) for sample in batch]) for number, batch in enumerate(batches))
+    before = {sample.video: file_state(loader.video_root, sample.video) for batch in batches for sample in batch}
     num_answered = 0
     for batch, decoded in zip(batches, loader.stream(steps), strict=True):
         counts.write()
-        shard_file.append(answerer.answer(batch, decoded.clips))
+        answers = zip(batch, answerer.answer(batch, decoded.clips), strict=True)
+        shard_file.append([_explained(record, sample.video, loader, before) for sample, record in answers])
         counts.write()
         num_answered += len(batch)
         yield num_answered
 
 
-def _loader(output: Path, settings: PredictSettings, video_root: Path, budget: FrameBudget) -> ClipLoader:
-    """Decoding ahead in workers; no video that any shard found unreadable is tried again."""
+def _explained(record: Record, video: str, loader: ClipLoader, before: Mapping[str, FileState | None]) -> Record:
+    """The record, with the cause where the video could not be read."""
+    if not is_unreadable(record):
+        return record
+    return with_cause(record, video, loader.video_root, before[video], loader.quarantine.reasons(video))
+
+
+def _loader(
+    still: Mapping[str, Mapping[str, str]], settings: PredictSettings, video_root: Path, budget: FrameBudget
+) -> ClipLoader:
+    """Decoding ahead in workers; the videos that are `still` unreadable are not tried."""
     loader = ClipLoader(
         budget,
         video_root,
         num_workers=settings.num_workers,
         timeout_s=settings.timeout_s,
         steps_ahead=STEPS_AHEAD,
-        quarantine_file=merging.shard_path(output, merging.QUARANTINE, settings.shard),
+        quarantine_file=Path(os.devnull),  # what cannot be read stands in the answers
+        writes_quarantine=False,
     )
-    for row in merging.quarantined(output):
-        loader.quarantine.add(**row)
+    for video, reasons in still.items():
+        loader.quarantine.add(video, [], reasons, step=0)
     return loader
 
 

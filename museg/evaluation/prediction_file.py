@@ -19,8 +19,8 @@ from typing import Any
 FOLLOWING = "following"
 """Key of a shard's lines: lines of the same batch that follow. Merged files do not have it."""
 
-ONLY_TOLD = ("code_version", "checkpoint.name")
-"""Parts of a header that may change between two starts: answers of equal weights are equal."""
+ONLY_TOLD = ("code_version", "checkpoint.name", "answering.batch_size", "device", "versions")
+"""Parts of a header that may change between two starts: equal weights answer alike, but for rounding."""
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What network file systems that were mounted without locks say."""
@@ -62,8 +62,8 @@ def read_shard(file: Path) -> WrittenAnswers:
 def check_header(file: Path, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> None:
     """Refuse to go on with answers that something else gave.
 
-    Raises ValueError that lists every part of the header that changed; the parts that cannot change an answer are only
-    warned of.
+    Raises ValueError that lists every part of the header that changed; of those that change no answer but by rounding
+    it only warns.
     """
     if old is None:
         return

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from museg.data.inventory import Inventory, missing_videos, take_inventory
+from museg.data.inventory import Inventory, file_state, missing_videos, take_inventory
 from museg.video.decoding import available_decoders
 from tests.data import failing_readers
 from tests.video import made_files
@@ -31,6 +31,15 @@ def marks(root) -> list[str]:
     lines = file.read_text().split("\n") if file.exists() else []
     file.unlink(missing_ok=True)
     return [line.split()[0] for line in lines if line]
+
+
+def test_the_state_of_a_file_changes_with_its_size_and_date(root):
+    (root / "made" / "text.mp4").write_text("12345")
+    os.utime(root / "made" / "text.mp4", ns=(7, 8))
+    assert file_state(root, "made/text.mp4") == file_state(root, "videos/made/text.mp4") == [5, 8]
+    (root / "made" / "link.mp4").symlink_to(__file__)
+    for absent in ("made/gone.mp4", "made", "../videos/made/text.mp4", "made/link.mp4", "", "a\0b", "x" * 5000):
+        assert file_state(root, absent) is None
 
 
 def test_complete_set_of_videos(root):

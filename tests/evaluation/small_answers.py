@@ -14,7 +14,7 @@ from museg.dialogue.prompts import PromptWording
 from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
-from museg.policy.loading import export, load_pretrained
+from museg.policy.loading import Policy, export, load_pretrained
 from museg.policy.tiny import build_tiny
 from museg.temporal.segments import Segment
 from museg.video.budget import FrameBudget
@@ -51,10 +51,17 @@ def answer(
     *,
     samples: Sequence[BenchmarkSample] = SAMPLES,
     identity: dict[str, Any] = IDENTITY,
+    watch: Callable[[Policy], None] = lambda policy: None,
     progress: Callable[[int, int, str], None] = lambda num_done, num_all, state: None,
     **changed: Any,
 ) -> Path:
-    """Answer with the checkpoint; `changed` are settings that differ."""
+    """Answer with the checkpoint, once `watch` has had it; `changed` are settings that differ."""
+
+    def load() -> Policy:
+        policy = load_pretrained(path=str(folder / "checkpoint"))
+        watch(policy)
+        return policy
+
     settings = {
         "batch_size": 3,
         "max_new_tokens": 24,
@@ -65,7 +72,7 @@ def answer(
     }
     return predict(
         samples,
-        policy_factory=lambda: load_pretrained(path=str(folder / "checkpoint")),
+        policy_factory=load,
         wording=WORDING,
         settings=PredictSettings(**{**settings, **changed}),
         identity=identity,

@@ -1,10 +1,15 @@
 import json
+import os
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
-from museg.evaluation.merging import missing_rows
+from museg.evaluation.merging import missing_rows, num_unreadable
 from museg.evaluation.predict import PredictSettings
 from tests.evaluation import small_answers
 from tests.evaluation.small_answers import CLIP_OF_ROW, IDENTITY, SAMPLES, answer, counts_of, lines_of, sample
@@ -164,12 +169,54 @@ def test_the_same_weights_elsewhere_and_newer_code_go_on_with_a_warning(folder, 
     assert [record["row"] for record in lines_of(tmp_path / "predictions.jsonl")] == [0, 1, 2]
 
 
-def test_unreadable_videos_are_answered_with_a_fault_and_never_tried_again(folder, tmp_path):
+@pytest.fixture
+def clips(folder, tmp_path) -> Path:
+    """A video root of its own, whose clips may be spoilt, beside the checkpoint."""
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "checkpoint").symlink_to(folder / "checkpoint")
+    return shutil.copytree(folder / "clips", tmp_path / "made" / "clips")
+
+
+def faults_of(output: Path) -> list[bool]:
+    return [record["fault"] == "unreadable_video" for record in lines_of(output / "predictions.jsonl")]
+
+
+def quarantined(output: Path) -> dict[str, list[str]]:
+    """Video -> ids of the samples without an answer."""
+    rows = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
+    assert all(set(row) == {"video", "example_ids", "reasons"} and row["reasons"] for row in rows)
+    return {row["video"]: row["example_ids"] for row in rows}
+
+
+def test_absent_videos_are_told_before_the_model_is_loaded(folder, tmp_path):
+    absent = [sample(row, f"not/{row}") for row in range(3, 9)]
+    samples = [*SAMPLES[:3], *absent, sample(9, "../outside"), sample(10, 0)]
+
+    def refuse(policy):
+        raise AssertionError("the model was loaded")
+
+    with pytest.raises(ValueError) as told:
+        answer(folder, tmp_path, samples=samples, watch=refuse)
+    # clips 0 1 2, six that are not there, one outside
+    named = "not/3.mp4, not/4.mp4, not/5.mp4, not/6.mp4, not/7.mp4, ..."
+    assert f"7 of the 10 videos to be asked about are not below {folder}/clips: {named}\n" in str(told.value)
+    assert "`python -m museg.commands.prepare benchmark=NAME`" in str(told.value)
+    assert "benchmark.video_root=" in str(told.value) and "allow_missing_videos=true" in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+    # only what this process is going to ask about counts: every third clip from clip 1
+    answer(folder, tmp_path, samples=samples[:4], shard=(1, 3))
+    with pytest.raises(ValueError, match=r"1 of the 4 videos to be asked about are not below .*: not/3\.mp4\n"):
+        answer(folder, tmp_path / "all", samples=samples[:4])
+
+
+def test_unreadable_videos_are_answered_with_a_fault(clips, tmp_path):
     samples = [*SAMPLES[:2], sample(2, "missing"), sample(3, "../outside"), sample(4, "missing"), sample(5, 1)]
-    first = answer(folder, tmp_path, samples=samples, batch_size=2)
-    records = lines_of(first)
+    output = tmp_path / "out"
+    path = answer(clips.parent, output, samples=samples, batch_size=2, allow_missing_videos=True)
+    records = lines_of(path)
     assert [record["row"] for record in records] == list(range(6))
-    assert [record["fault"] == "unreadable_video" for record in records] == [False, False, True, True, True, False]
+    assert faults_of(output) == [False, False, True, True, True, False]
+    assert num_unreadable(output) == 3
     assert records[2] == {
         "id": "small:2",
         "row": 2,
@@ -178,21 +225,134 @@ def test_unreadable_videos_are_answered_with_a_fault_and_never_tried_again(folde
         "fault": "unreadable_video",
         "output": "",
     }
-    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
-    assert {row["video"] for row in rows} == {"missing.mp4", "../outside.mp4"}
-    assert counts_of(tmp_path)["decoded"] == 2
-    # there now, but another question about it, even in another shard, does not open it
-    clips = tmp_path / "clips"
-    clips.mkdir()
-    (clips / "missing.mp4").write_bytes((folder / "clips" / "0.mp4").read_bytes())
-    (tmp_path / "checkpoint").symlink_to(folder / "checkpoint")
-    later = [*samples, sample(6, "missing")]
-    answer(tmp_path, tmp_path, samples=later, batch_size=2, shard=(0, 1))
-    assert lines_of(first)[6]["fault"] == "unreadable_video"
-    assert counts_of(tmp_path)["decoded"] == 2
-    answer(tmp_path, tmp_path, samples=[*later, sample(7, "missing")], batch_size=2, shard=(2, 4))
-    assert missing_rows(tmp_path, [*later, sample(7, "missing")]) in ([], [7])
-    assert counts_of(tmp_path)["decoded"] == 2
+    assert quarantined(output) == {"missing.mp4": ["small:2", "small:4"], "../outside.mp4": ["small:3"]}
+    assert counts_of(output)["decoded"] == 2
+
+
+def test_a_video_that_could_not_be_read_is_tried_again_once_its_file_changes(folder, clips, whole, tmp_path):
+    output, tried = tmp_path / "out", []
+
+    def again(**changed) -> list[bool]:
+        tried.clear()
+        answer(clips.parent, output, progress=lambda *news: tried.append(news[:2]), **changed)
+        return [CLIP_OF_ROW[row] for row, is_fault in enumerate(faults_of(output)) if is_fault]
+
+    (clips / "1.mp4").write_bytes(b"no video")
+    (clips / "2.mp4").unlink()
+    assert again(allow_missing_videos=True) == [1, 2, 1, 2]
+    assert quarantined(output) == {"1.mp4": ["small:1", "small:5"], "2.mp4": ["small:2", "small:9"]}
+    before = counts_of(output)
+    assert again() == [1, 2, 1, 2] and tried == [(12, 12)]  # all is as it was: nothing is asked, and no video missed
+    os.utime(clips / "1.mp4", ns=(1, 1))
+    assert again() == [1, 2, 1, 2] and tried == [(10, 12), (12, 12)]  # looked at again, and as bad as before
+    assert again() == [1, 2, 1, 2] and tried == [(12, 12)]
+    shutil.copy(folder / "clips" / "2.mp4", clips)
+    assert again(shard=(0, 2)) == [1, 1]  # of clips 0 2 4 6
+    assert again(shard=(1, 2)) == [1, 1] and tried == [(5, 5)]  # of clips 1 3 5 7, two questions about 1
+    shutil.copy(folder / "clips" / "1.mp4", clips)
+    assert again() == []
+    assert counts_of(output)["decoded"] == before["decoded"] + 2
+    assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+    assert num_unreadable(output) == 0 and quarantined(output) == {}
+    (clips / "1.mp4").unlink()
+    assert again() == [] and tried == [(12, 12)]
+
+
+def test_another_question_about_an_unreadable_video_does_not_open_it(clips, tmp_path):
+    file = clips / "1.mp4"
+    content, times_ns = file.read_bytes(), (1, 10**18)
+    file.write_bytes(bytes(len(content)))
+    os.utime(file, ns=times_ns)
+    answer(clips.parent, tmp_path / "out", samples=SAMPLES[:2])
+    reasons = (tmp_path / "out" / "quarantine.jsonl").read_text().replace('["small:1"]', '["small:1", "small:5"]')
+    file.write_bytes(content)  # could be read ...
+    os.utime(file, ns=times_ns)  # ... but by size and date it is the file that could not
+    answer(clips.parent, tmp_path / "out", samples=SAMPLES[:6], shard=(1, 4))
+    assert missing_rows(tmp_path / "out", SAMPLES[:6]) == [2, 3, 4]
+    answer(clips.parent, tmp_path / "out", samples=SAMPLES[:6])
+    assert faults_of(tmp_path / "out") == [False, True, False, False, False, True]
+    assert (tmp_path / "out" / "quarantine.jsonl").read_text() == reasons
+
+
+def test_killed_while_asking_again_about_videos_that_came_later(folder, clips, whole, tmp_path):
+    late = [clips / f"{clip}.mp4" for clip in (0, 3, 6)]
+    for file in late:
+        file.unlink()
+    outputs = [tmp_path / name for name in ("answered", "writing")]
+    for output in outputs:
+        answer(clips.parent, output, allow_missing_videos=True)
+        assert sum(faults_of(output)) == 5
+    for file in late:
+        shutil.copy(folder / "clips" / file.name, file)
+    killed = [
+        (small_answers.answer_and_die_after, (clips.parent, outputs[0], 10)),
+        (small_answers.answer_and_die_writing, (clips.parent, outputs[1], 2, 0.5)),
+    ]
+    assert small_answers.exit_codes_of(*killed) == [-9, -9]
+    for output in outputs:
+        assert sum(faults_of(output)) == 5  # what was merged before the kill
+        answer(clips.parent, output)
+        assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+        assert num_unreadable(output) == 0
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+def test_interrupted_at_the_keyboard_and_started_again(folder, whole, tmp_path, monkeypatch, is_writing):
+    write = os.write
+
+    def interrupt(num_done: int, num_all: int, state: str) -> None:
+        if num_done == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    def interrupted_write(descriptor: int, data: bytes) -> int:
+        if data.count(b"\n") < 3:  # not a whole batch
+            return write(descriptor, data)
+        write(descriptor, data[: len(data) // 2])
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if is_writing:
+            patch.setattr(os, "write", interrupted_write)
+        answer(folder, tmp_path, progress=interrupt, num_workers=1)
+    assert len(missing_rows(tmp_path, SAMPLES)) == (12 if is_writing else 6)
+    answer(folder, tmp_path)
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+
+
+def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tmp_path):
+    def room_for(num_questions: int):
+        def refuse(module, given, options):
+            if options["inputs_embeds"].shape[0] > num_questions:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+        return lambda policy: policy.model.model.language_model.register_forward_pre_hook(refuse, with_kwargs=True)
+
+    answer(folder, tmp_path, samples=SAMPLES[:2])
+    again = "go on with the same command and a smaller"
+    with pytest.raises(ValueError, match=rf"left for 3 question.*{again} inference\.batch_size\. \(CUDA out") as told:
+        answer(folder, tmp_path, watch=room_for(2))
+    assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
+    with pytest.warns(UserWarning, match=r"begun differently: answering\.batch_size: 3 -> 2"):
+        answer(folder, tmp_path, watch=room_for(2), batch_size=2)
+    assert lines_of(tmp_path / "predictions.jsonl") == lines_of(whole / "predictions.jsonl")
+    first, *_ = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(first)["header"]["answering"]["batch_size"] == 2
+    with pytest.raises(ValueError, match=rf"for 1 question.*{again} inference\.feature_cache_mib, or on a larger"):
+        answer(folder, tmp_path / "one", watch=room_for(0), batch_size=1)
+
+
+def test_another_machine_goes_on_with_a_warning(folder, tmp_path, monkeypatch):
+    answer(folder, tmp_path, samples=SAMPLES[:2], identity={**IDENTITY, "device": "cuda"})
+    header = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])["header"]
+    assert header["versions"] == {"torch": torch.__version__, "transformers": transformers.__version__}
+    monkeypatch.setattr("museg.evaluation.predict.version_of", lambda package: f"other {package}")
+    change = (
+        r"device: 'cuda' -> 'cpu'; versions\.torch: '2.*' -> 'other torch'; versions\.transformers: '5.*' -> 'other"
+    )
+    with pytest.warns(UserWarning, match=change):
+        answer(folder, tmp_path, samples=SAMPLES[:3], identity={**IDENTITY, "device": "cpu"})
+    assert len(lines_of(tmp_path / "predictions.jsonl")) == 3
 
 
 def test_a_prompt_that_fills_the_context_is_a_fault_of_its_sample_alone(folder, whole, tmp_path):

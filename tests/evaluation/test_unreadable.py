@@ -1,0 +1,61 @@
+import os
+import time
+
+import pytest
+
+from museg.data.inventory import file_state
+from museg.evaluation.unreadable import CAUSE, refuse_absent, settled, still_unreadable, with_cause
+
+
+def failed(video: str, root, before, reason: str = "broken", sample_id: str = "0") -> dict:
+    return with_cause({"id": sample_id, "fault": "unreadable_video"}, video, root, before, {"decord": reason})
+
+
+def test_what_is_remembered_is_the_file_that_was_tried(tmp_path):
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(7, 8))
+    before = file_state(tmp_path, "a.mp4")
+    cause = {"video": "a.mp4", "file": [5, 8], "reasons": {"decord": "broken"}}
+    assert failed("a.mp4", tmp_path, before) == {"id": "0", "fault": "unreadable_video", CAUSE: cause}
+    file.write_bytes(b"replaced while it was tried")
+    assert failed("a.mp4", tmp_path, before)[CAUSE]["file"] is None
+    file.unlink()  # a file system that went away
+    assert failed("a.mp4", tmp_path, before)[CAUSE]["file"] is None
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(7, 8))  # and came back
+    assert still_unreadable([failed("b.mp4", tmp_path, None)], tmp_path) == {"b.mp4": {"decord": "broken"}}
+    gone = {**failed("a.mp4", tmp_path, before), CAUSE: {**cause, "file": None}}
+    assert still_unreadable([gone], tmp_path) == {}
+    assert settled({"0": gone, "1": {"id": "1", "fault": None}}, {}) == {"1"}
+
+
+def test_of_several_tries_the_one_with_the_present_file_tells_why(tmp_path):
+    file = tmp_path / "a.mp4"
+    written = [failed("a.mp4", tmp_path, None, "absent")]
+    for content in (b"1", b"22"):
+        file.write_bytes(content)
+        written.append(failed("a.mp4", tmp_path, file_state(tmp_path, "a.mp4"), content.decode()))
+    assert still_unreadable(written, tmp_path) == {"a.mp4": {"decord": "22"}}
+    file.write_bytes(b"333")
+    assert still_unreadable(written, tmp_path) == {}
+    file.unlink()
+    assert still_unreadable(written, tmp_path) == {"a.mp4": {"decord": "22"}}
+    assert settled({"0": written[-1]}, still_unreadable(written, tmp_path)) == {"0"}
+
+
+def test_a_whole_benchmark_is_looked_through_quickly(tmp_path):
+    (tmp_path / "videos").mkdir()
+    names = [f"charades/{number}.mp4" for number in range(7000)]
+    (tmp_path / "videos" / "charades").mkdir()
+    for name in names:
+        (tmp_path / "videos" / name).touch()
+    began_s = time.perf_counter()
+    refuse_absent(names, tmp_path)
+    assert time.perf_counter() - began_s < 10  # about half a second on a free machine
+    (tmp_path / "videos" / names[-1]).unlink()
+    (tmp_path / "videos" / names[-1]).mkdir()  # a folder is no video
+    with pytest.raises(
+        ValueError, match=rf"^1 of the 7000 videos to be asked about .* {tmp_path}: charades/6999\.mp4\n"
+    ):
+        refuse_absent(names, tmp_path)
