@@ -23,7 +23,7 @@ from museg.evaluation.prediction_file import alone
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.rules import make_rule
 from museg.evaluation.run_folder import code_version, write_config, write_identity
-from museg.evaluation.saved_answers import num_missing, read_answers
+from museg.evaluation.saved_answers import read_answers
 from museg.evaluation.score import score, write_scores
 from museg.evaluation.shards import answering_device, resolve_shard
 from museg.files import sha256_of
@@ -145,11 +145,9 @@ def _score(
     name, rule_name = benchmark.settings.name, benchmark.settings.rule
     file = Path(settings["predictions"] or output / merging.PREDICTIONS)
     with _timed(timings_s, "scoring"):
-        answers = read_answers(file, benchmark.samples, rule_name)
-        scored = score(benchmark.samples, answers, make_rule(rule_name, captions=settings["captions"]))
-        missing = num_missing(answers)
-        notes = [f"{missing} of {len(answers)} samples have no answer in the file; they count as failures."]
-        report = write_scores(scored, output, name, notes if missing else ())
+        saved = read_answers(file, benchmark.samples, rule_name, benchmark.unasked)
+        scored = score(benchmark.samples, saved.answers, make_rule(rule_name, captions=settings["captions"]))
+        report = write_scores(scored, output, name, saved.notes)
     write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}

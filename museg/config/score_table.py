@@ -55,7 +55,10 @@ def show_completions(report: Mapping[str, Any], console: Console | None = None) 
     table = Table("term", "mean", "std", "min", "max", title=f"{report['num_samples']} completions")
     for name, spread in [*report["terms"].items(), ("total", report["total"])]:
         table.add_row(name, *(_number(spread[key]) for key in ("mean", "std", "min", "max")))
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    if report["num_not_text"]:
+        console.print(f"{report['num_not_text']} completions are no text; they score as an empty one", style="bold")
 
 
 def _number(value: Any, is_percentage: bool = False) -> str:

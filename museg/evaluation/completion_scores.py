@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from museg.evaluation.score import METRICS_FILE
-from museg.evaluation.solutions import score_completions
+from museg.evaluation.solutions import num_not_text, score_completions
 from museg.files import write_whole
 from museg.rewards.mix import RewardMix
 
@@ -26,6 +26,7 @@ def write_completion_scores(file: Path, mix: RewardMix, off: Collection[str], fo
     report = {
         "mode": "completions",
         "num_samples": len(lines),
+        "num_not_text": num_not_text(lines),
         "off": sorted(off),
         "total": spread([line["total"] for line in lines]),
         "terms": {name: spread([line["terms"][name] for line in lines]) for name in terms},
