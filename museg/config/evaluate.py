@@ -15,6 +15,7 @@ from museg.config.output_folder import claim
 from museg.config.score_table import show_completions, show_scores
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
+from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.benchmarks import Benchmark, BenchmarkSettings, read_benchmark
 from museg.evaluation.checkpoint_identity import checkpoint_identity
 from museg.evaluation.completion_scores import write_completion_scores
@@ -85,6 +86,7 @@ def _answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str,
         "checkpoint": checkpoint,
         "benchmark": {"name": node["name"], "annotation_sha256": benchmark.sha256},
         "code_version": code_version(),
+        "device": device.type,
     }
     shard = resolve_shard(settings["shard"]["index"], settings["shard"]["count"], os.environ)
 
@@ -105,6 +107,7 @@ def _answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str,
                 timeout_s=node["video"]["timeout_s"],
                 feature_cache_mib=inference["feature_cache_mib"],
                 shard=shard,
+                allow_missing_videos=inference["allow_missing_videos"],
             ),
             identity=identity,
             video_root=benchmark.video_root,
@@ -146,8 +149,10 @@ def _score(
     file = Path(settings["predictions"] or output / merging.PREDICTIONS)
     with _timed(timings_s, "scoring"):
         saved = read_answers(file, benchmark.samples, rule_name, benchmark.unasked)
+        unreadable = sum(answer.fault == AnswerFault.UNREADABLE_VIDEO for answer in saved.answers.values())
+        notes = [f"{unreadable} questions count as failures because their video could not be read."] * bool(unreadable)
         scored = score(benchmark.samples, saved.answers, make_rule(rule_name, captions=settings["captions"]))
-        report = write_scores(scored, output, name, saved.notes)
+        report = write_scores(scored, output, name, [*saved.notes, *notes])
     write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}

@@ -20,6 +20,7 @@ class InferenceConfig:
     batch_size: int = number(minimum=1)
     num_threads: int | None = number(minimum=1)
     feature_cache_mib: int = number(minimum=0)
+    allow_missing_videos: bool = MISSING
 
 
 @dataclass

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from museg.files import sha256_of
+
 PATTERNS = ("*.safetensors", "*.json")
 LARGE_BYTES = 2**30
 """From this size on reading the files takes long enough to say so."""
@@ -45,12 +47,3 @@ def _local_folder(path: str) -> Path:
         raise ValueError(
             f"checkpoint {path!r} is neither a folder here nor a reachable model of the Hugging Face hub ({error})"
         ) from error
-
-
-def sha256_of(file: Path) -> str:
-    """Digest of a file's contents."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(2**24):
-            digest.update(block)
-    return digest.hexdigest()

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from museg.evaluation.prediction_file import Record, alone, check_header, header_line, read_shard, write_whole
+from museg.evaluation.prediction_file import Record, alone, check_header, header_line, read_shard
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
 from museg.evaluation.unreadable import CAUSE, is_unreadable
+from museg.files import write_whole
 
 PREDICTIONS, QUARANTINE, DECODING = "predictions.jsonl", "quarantine.jsonl", "decoding.json"
 

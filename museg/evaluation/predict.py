@@ -13,11 +13,12 @@ from museg.data.inventory import FileState, file_state
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
 from museg.evaluation.answering import Answerer, example_of
-from museg.evaluation.prediction_file import Record, ShardFile, as_json, write_whole
+from museg.evaluation.prediction_file import Record, ShardFile, as_json
 from museg.evaluation.run_folder import version_of
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard, plan_batches
 from museg.evaluation.unreadable import is_unreadable, refuse_absent, settled, still_unreadable, with_cause
+from museg.files import write_whole
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
 from museg.video.budget import FrameBudget

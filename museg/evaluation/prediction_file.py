@@ -146,14 +146,6 @@ class ShardFile:
         os.fsync(self._descriptor)
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Replace a file in one move, so that whoever reads it finds the old or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
-
-
 @contextmanager
 def alone(lock_file: Path) -> Iterator[None]:
     """Wait until no other process is in this place; a process that dies here leaves it."""

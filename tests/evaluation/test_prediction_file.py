@@ -15,7 +15,6 @@ from museg.evaluation.prediction_file import (
     as_json,
     check_header,
     read_shard,
-    write_whole,
 )
 from tests.evaluation import small_answers
 
@@ -113,12 +112,6 @@ def test_an_equal_or_absent_header_passes_silently(tmp_path):
 @given(st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3), max_size=4))
 def test_a_header_that_went_through_a_file_equals_itself(header):
     check_header(None, json.loads(json.dumps(as_json(header))), as_json(header))
-
-
-def test_a_file_is_replaced_in_one_move(tmp_path):
-    write_whole(tmp_path / "new" / "file", "a")
-    write_whole(tmp_path / "new" / "file", "b")
-    assert [(path.name, path.read_text()) for path in (tmp_path / "new").iterdir()] == [("file", "b")]
 
 
 def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
