@@ -1,6 +1,5 @@
 """From checked settings to a finished evaluation folder: answer, score, draw, and say what came out."""
 
-import os
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -8,38 +7,29 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from museg.config.answer import answer
 from museg.config.comparing import compare
 from museg.config.output_folder import claim
 from museg.config.score_table import show_completions, show_scores
-from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
 from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.benchmarks import Benchmark, BenchmarkSettings, read_benchmark
-from museg.evaluation.checkpoint_identity import checkpoint_identity
 from museg.evaluation.completion_scores import write_completion_scores
-from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.prediction_file import alone
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.rules import make_rule
-from museg.evaluation.run_folder import code_version, write_config, write_identity
+from museg.evaluation.run_folder import write_config, write_identity
 from museg.evaluation.saved_answers import read_answers
 from museg.evaluation.score import score, write_scores
-from museg.evaluation.shards import answering_device, resolve_shard
 from museg.files import sha256_of
 from museg.phases.schedule import build_schedule
-from museg.policy.loading import Policy, load_pretrained
 from museg.report.evaluation_page import write_evaluation_page
 from museg.targets import build
-from museg.video.budget import FrameBudget
 
 Settings = Mapping[str, Any]
 
 SCORING = ".scoring"
 """Locked while a folder is scored: of several processes that end together each writes whole files."""
-EXPORTED = "exported"
-"""Where a training run keeps its final model."""
 
 
 def evaluate(settings: Settings, output: Path) -> None:
@@ -55,7 +45,7 @@ def evaluate(settings: Settings, output: Path) -> None:
     subject = {"checkpoint": None, "predictions_file": settings["predictions"]}
     if settings["checkpoint"] is not None:
         with _timed(timings_s, "answering"):
-            subject["checkpoint"] = _answer(settings, benchmark, output)
+            subject["checkpoint"] = answer(settings, benchmark, output)
         if not (output / merging.PREDICTIONS).exists():
             left = len(merging.missing_rows(output, benchmark.samples))
             print(f"this share is answered; {left} questions are left to other processes, the last one scores them all")
@@ -69,76 +59,6 @@ def _read_benchmark(settings: Settings, progress: Any) -> Benchmark:
     node = settings["benchmark"]
     values = {item.name: node[item.name] for item in fields(BenchmarkSettings) if item.name in node}
     return read_benchmark(BenchmarkSettings(**values), Path(settings["data_root"]), progress)
-
-
-def _answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, Any]:
-    """Answer this process' share with the checkpoint; returns what identifies the checkpoint."""
-    node, inference = settings["benchmark"], settings["inference"]
-    if inference["num_threads"] is not None:
-        torch.set_num_threads(inference["num_threads"])
-    device = answering_device(inference["device"], os.environ)
-    dtype = inference["dtype"]
-    if dtype == "auto":
-        dtype = "float32" if device.type == "cpu" else "bfloat16"
-    folder = checkpoint_folder(settings["checkpoint"])
-    checkpoint = checkpoint_identity(folder) | {"dtype": dtype, "attention": inference["attention"]}
-    identity = {
-        "checkpoint": checkpoint,
-        "benchmark": {"name": node["name"], "annotation_sha256": benchmark.sha256},
-        "code_version": code_version(),
-        "device": device.type,
-    }
-    shard = resolve_shard(settings["shard"]["index"], settings["shard"]["count"], os.environ)
-
-    def load() -> Policy:
-        write_config(output, settings)  # only now, when nothing speaks against going on in this folder
-        return _load(folder, dtype, inference["attention"], device)
-
-    with AnsweringProgress(f"answering {node['name']}") as progress:
-        predict(
-            benchmark.samples,
-            policy_factory=load,
-            wording=PromptWording(**node["prompt"]["wordings"][node["prompt"]["evaluation"]]),
-            settings=PredictSettings(
-                batch_size=inference["batch_size"],
-                max_new_tokens=node["max_new_tokens"],
-                max_context_tokens=node["max_context_tokens"],
-                num_workers=node["video"]["num_workers"],
-                timeout_s=node["video"]["timeout_s"],
-                feature_cache_mib=inference["feature_cache_mib"],
-                shard=shard,
-                allow_missing_videos=inference["allow_missing_videos"],
-            ),
-            identity=identity,
-            video_root=benchmark.video_root,
-            budget=FrameBudget(**node["video"]["budget"]),
-            output=output,
-            progress=progress,
-        )
-    return checkpoint
-
-
-def checkpoint_folder(checkpoint: str) -> str:
-    """The folder to load: of a training run its exported model; a name on the hub stays as it is.
-
-    Raises ValueError for a training run that has not exported a model yet.
-    """
-    folder = Path(checkpoint)
-    if (folder / EXPORTED).is_dir():
-        return str(folder / EXPORTED)
-    if (folder / "checkpoints").is_dir():
-        raise ValueError(
-            f"checkpoint={checkpoint} is a training run that has not ended: it has no {EXPORTED}/ yet. "
-            f"Continue it with: python train.py resume={checkpoint}"
-        )
-    return checkpoint
-
-
-def _load(path: str, dtype: str, attention: str, device: torch.device) -> Policy:
-    frozen = {"vision": True, "projector": True, "language": True}
-    policy = load_pretrained(path=path, dtype=dtype, attention=attention, frozen=frozen)
-    policy.model.to(device)
-    return policy
 
 
 def _score(

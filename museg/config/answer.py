@@ -1,0 +1,103 @@
+"""From checked settings to a benchmark answered by a checkpoint."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from museg.dialogue.prompts import PromptWording
+from museg.evaluation.benchmarks import Benchmark
+from museg.evaluation.checkpoint_identity import checkpoint_identity
+from museg.evaluation.predict import PredictSettings, predict
+from museg.evaluation.progress import AnsweringProgress
+from museg.evaluation.run_folder import code_version, write_config
+from museg.evaluation.shards import answering_device, resolve_shard
+from museg.policy.loading import Policy, load_pretrained
+from museg.video.budget import FrameBudget
+
+Settings = Mapping[str, Any]
+
+EXPORTED = "exported"
+"""Where a training run keeps its final model."""
+
+
+def answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, Any]:
+    """Answer this process' share of the benchmark; returns what identifies the checkpoint."""
+    node, inference = settings["benchmark"], settings["inference"]
+    if inference["num_threads"] is not None:
+        torch.set_num_threads(inference["num_threads"])
+    device = answering_device(inference["device"], os.environ)
+    folder = checkpoint_folder(settings["checkpoint"])
+    how = {"dtype": weights_dtype(inference["dtype"], device), "attention": inference["attention"]}
+    checkpoint = checkpoint_identity(folder) | how
+    identity = {
+        "checkpoint": checkpoint,
+        "benchmark": {"name": node["name"], "annotation_sha256": benchmark.sha256},
+        "code_version": code_version(),
+        "device": device.type,
+    }
+
+    def load() -> Policy:
+        write_config(output, settings)  # only now, when nothing speaks against going on in this folder
+        return load_for_inference(folder, device, **how)
+
+    with AnsweringProgress(f"answering {node['name']}") as progress:
+        predict(
+            benchmark.samples,
+            policy_factory=load,
+            wording=PromptWording(**node["prompt"]["wordings"][node["prompt"]["evaluation"]]),
+            settings=_predict_settings(settings),
+            identity=identity,
+            video_root=benchmark.video_root,
+            budget=FrameBudget(**node["video"]["budget"]),
+            output=output,
+            progress=progress,
+        )
+    return checkpoint
+
+
+def _predict_settings(settings: Settings) -> PredictSettings:
+    node, inference, shard = settings["benchmark"], settings["inference"], settings["shard"]
+    return PredictSettings(
+        batch_size=inference["batch_size"],
+        max_new_tokens=node["max_new_tokens"],
+        max_context_tokens=node["max_context_tokens"],
+        num_workers=node["video"]["num_workers"],
+        timeout_s=node["video"]["timeout_s"],
+        feature_cache_mib=inference["feature_cache_mib"],
+        shard=resolve_shard(shard["index"], shard["count"], os.environ),
+        allow_missing_videos=inference["allow_missing_videos"],
+    )
+
+
+def checkpoint_folder(checkpoint: str) -> str:
+    """The folder to load: of a training run its exported model; a name on the hub stays as it is.
+
+    Raises ValueError for a training run that has not exported a model yet.
+    """
+    folder = Path(checkpoint)
+    if (folder / EXPORTED).is_dir():
+        return str(folder / EXPORTED)
+    if (folder / "checkpoints").is_dir():
+        raise ValueError(
+            f"checkpoint={checkpoint} is a training run that has not ended: it has no {EXPORTED}/ yet. "
+            f"Continue it with: python train.py resume={checkpoint}"
+        )
+    return checkpoint
+
+
+def weights_dtype(asked: str, device: torch.device) -> str:
+    """The precision asked for; "auto" is bfloat16 on a GPU and float32 on the processor."""
+    if asked != "auto":
+        return asked
+    return "float32" if device.type == "cpu" else "bfloat16"
+
+
+def load_for_inference(path: str, device: torch.device, *, dtype: str, attention: str) -> Policy:
+    """The checkpoint on its device, nothing of it to be trained."""
+    frozen = {"vision": True, "projector": True, "language": True}
+    policy = load_pretrained(path=path, dtype=dtype, attention=attention, frozen=frozen)
+    policy.model.to(device)
+    return policy
