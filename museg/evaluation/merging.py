@@ -2,11 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from museg.evaluation.prediction_file import Record, alone, check_header, header_line, read_shard
+from museg.evaluation.prediction_file import (
+    Record,
+    alone,
+    check_header,
+    header_line,
+    is_being_written,
+    read_shard,
+)
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
 from museg.evaluation.unreadable import CAUSE, is_unreadable
@@ -27,14 +34,30 @@ def shard_paths(output: Path, kind: str) -> list[Path]:
     return sorted((output / "predictions").glob(f"{name}_*_of_*.{ending}"))
 
 
-def check_headers(output: Path, header: Mapping[str, Any]) -> None:
-    """Raise ValueError where `output` holds answers given under other conditions (`check_header`)."""
+def check_headers(output: Path, header: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Raise ValueError where `output` holds answers given under other conditions (`check_header`).
+
+    A file without answers speaks against nothing, unless a process is about to write some. `say` is told what changed
+    since the answers were begun and decides none of them.
+    """
+    told: dict[str, Path] = {}
+    for file, old in _headers(output, header):
+        if changes := check_header(file, old, header):
+            told.setdefault(changes, file)
+    for changes, file in told.items():
+        say(f"note: {file} was begun differently: {changes}")
+
+
+def _headers(output: Path, header: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The files of answers with their headers, as far as they may differ from `header`."""
     for file in shard_paths(output, "shard.jsonl"):
-        check_header(file, read_shard(file).header, header)
+        written = read_shard(file)
+        if written.header not in (None, header) and (written.records or is_being_written(file)):
+            yield file, written.header
     merged = output / PREDICTIONS
     if merged.exists():
         with merged.open("rb") as opened:
-            check_header(merged, _header_of(merged, opened.readline()), header)
+            yield merged, _header_of(merged, opened.readline())
 
 
 def records(output: Path) -> list[Record]:

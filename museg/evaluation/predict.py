@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -71,6 +72,10 @@ class PredictSettings:
         )
 
 
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
 def predict(
     samples: Sequence[BenchmarkSample],
     *,
@@ -82,6 +87,7 @@ def predict(
     budget: FrameBudget,
     output: Path,
     progress: Progress = lambda num_done, num_all, state: None,
+    say: Callable[[str], None] = _tell,
 ) -> Path:
     """Answer this shard's samples that nobody has answered yet, and merge the shards when none is missing.
 
@@ -95,6 +101,7 @@ def predict(
         policy_factory: gives the model, on its device; called only when something is left to answer.
         identity: JSON values that say what answers what (checkpoint, benchmark, dtype, device, code version). Together
             with wording, budget, limits and the versions of torch and transformers they are the header.
+        say: told, one sentence a call, what changed since the folder was begun and decides no answer.
 
     Returns the path of `predictions.jsonl`, which is not there while `merging.missing_rows` names samples of other
     shards.
@@ -104,7 +111,7 @@ def predict(
     """
     output = Path(output)
     header = header_of(identity, wording, settings, budget)
-    merging.check_headers(output, header)
+    merging.check_headers(output, header, say)
     plan = plan_batches(samples, settings.shard, settings.batch_size)
     if not settings.allow_missing_videos:
         left, _ = _left(plan, output, video_root)

@@ -8,7 +8,6 @@ import errno
 import fcntl
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,14 +58,12 @@ def read_shard(file: Path) -> WrittenAnswers:
     return WrittenAnswers(header, tuple(records), num_bytes)
 
 
-def check_header(file: Path, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> None:
+def check_header(file: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Refuse to go on with answers that something else gave.
 
-    Raises ValueError that lists every part of the header that changed; of those that change no answer but by rounding
-    it only warns.
+    Raises ValueError that lists every part of the header that changed and decides answers. Returns what else changed,
+    in words, "" where nothing did.
     """
-    if old is None:
-        return
     before, after = _flat(old), _flat(new)
     changed = {
         name: f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
@@ -81,8 +78,7 @@ def check_header(file: Path, old: Mapping[str, Any] | None, new: Mapping[str, An
             + "\n  ".join(refused)
             + "\nChoose another output folder, or delete that file to answer again"
         )
-    if told:
-        warnings.warn(f"{file} was begun differently: {'; '.join(told)}", stacklevel=2)
+    return "; ".join(told)
 
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,9 +130,11 @@ class ShardFile:
 
     def _continue(self, header: Mapping[str, Any]) -> None:
         written = read_shard(self.file)
-        check_header(self.file, written.header, header)
-        os.ftruncate(self._descriptor, written.num_bytes)
-        if written.header is None:
+        if written.records:
+            check_header(self.file, written.header, header)
+            os.ftruncate(self._descriptor, written.num_bytes)
+        else:  # a header alone is nobody's answer
+            os.ftruncate(self._descriptor, 0)
             self._write(header_line(header))
 
     def _write(self, text: str) -> None:
@@ -144,6 +142,16 @@ class ShardFile:
         while left:
             left = left[os.write(self._descriptor, left) :]
         os.fsync(self._descriptor)
+
+
+def is_being_written(file: Path) -> bool:
+    """Whether a process has this file open as its `ShardFile`."""
+    with file.open("rb") as opened:
+        try:
+            _lock(opened.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager

@@ -53,9 +53,13 @@ def answer(
     identity: dict[str, Any] = IDENTITY,
     watch: Callable[[Policy], None] = lambda policy: None,
     progress: Callable[[int, int, str], None] = lambda num_done, num_all, state: None,
+    told: dict[str, Any] | None = None,
     **changed: Any,
 ) -> Path:
-    """Answer with the checkpoint, once `watch` has had it; `changed` are settings that differ."""
+    """Answer with the checkpoint, once `watch` has had it.
+
+    `told` are further arguments of `predict`, `changed` are settings that differ.
+    """
 
     def load() -> Policy:
         policy = load_pretrained(path=str(folder / "checkpoint"))
@@ -80,6 +84,7 @@ def answer(
         budget=BUDGET,
         output=output,
         progress=progress,
+        **(told or {}),
     )
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -160,12 +161,46 @@ def test_other_conditions_refuse_to_mix_with_old_answers(folder, whole, identity
     assert {file: file.read_bytes() for file in whole.rglob("*") if file.is_file()} == before
 
 
-def test_the_same_weights_elsewhere_and_newer_code_go_on_with_a_warning(folder, tmp_path):
-    answer(folder, tmp_path, samples=SAMPLES[:2])
+def test_a_checkpoint_that_was_mended_before_it_answered_anything_goes_on(folder, tmp_path):
+    def fail(policy):
+        raise ValueError("damaged weights")
+
+    for shard in [(0, 2), (1, 2), (0, 1)]:
+        with pytest.raises(ValueError, match="damaged weights"):
+            answer(folder, tmp_path, samples=SAMPLES[:2], shard=shard, watch=fail)
+    mended = {**IDENTITY, "checkpoint": {"name": "tiny", "sha256": "4567"}}
+    path = answer(folder, tmp_path, samples=SAMPLES[:2], identity=mended)
+    assert json.loads(path.read_text().splitlines()[0])["header"]["checkpoint"]["sha256"] == "4567"
+    assert len(lines_of(path)) == 2
+
+
+def test_a_process_that_has_not_answered_yet_keeps_other_checkpoints_out(folder, tmp_path):
+    other = {**IDENTITY, "checkpoint": {"name": "tiny", "sha256": "4567"}}
+
+    def begin_another(num_done: int, num_all: int, state: str) -> None:
+        if num_done == 0:
+            with pytest.raises(
+                ValueError, match=r"shard_0_of_2\.jsonl holds .*\n  checkpoint\.sha256: '0123' -> '4567'"
+            ):
+                answer(folder, tmp_path, identity=other, shard=(1, 2))
+
+    answer(folder, tmp_path, samples=SAMPLES[:2], shard=(0, 2), progress=begin_another)
+
+
+def notes(capsys) -> list[str]:
+    """What was printed to the user beside the numbers."""
+    return [line for line in capsys.readouterr().err.splitlines() if "begun differently" in line]
+
+
+def test_the_same_weights_elsewhere_and_newer_code_go_on_with_a_note(folder, tmp_path, capsys):
+    for index in range(2):
+        answer(folder, tmp_path, samples=SAMPLES[:2], shard=(index, 2))
+    assert notes(capsys) == []
     moved = {**IDENTITY, "checkpoint": {"name": "elsewhere/tiny", "sha256": "0123"}, "code_version": {"commit": "2"}}
     change = "checkpoint.name: 'tiny' -> 'elsewhere/tiny'; code_version: '1' -> None; code_version.commit: None -> '2'"
-    with pytest.warns(UserWarning, match=change):
-        answer(folder, tmp_path, samples=SAMPLES[:3], identity=moved)
+    answer(folder, tmp_path, samples=SAMPLES[:3], identity=moved)
+    first = tmp_path / "predictions" / "shard_0_of_2.jsonl"
+    assert notes(capsys) == [f"note: {first} was begun differently: {change}"]  # once, not once a file
     assert [record["row"] for record in lines_of(tmp_path / "predictions.jsonl")] == [0, 1, 2]
 
 
@@ -320,7 +355,7 @@ def test_interrupted_at_the_keyboard_and_started_again(folder, whole, tmp_path, 
     assert (tmp_path / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
 
 
-def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tmp_path):
+def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tmp_path, capsys):
     def room_for(num_questions: int):
         def refuse(module, given, options):
             if options["inputs_embeds"].shape[0] > num_questions:
@@ -333,8 +368,8 @@ def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tm
     with pytest.raises(ValueError, match=rf"left for 3 question.*{again} inference\.batch_size\. \(CUDA out") as told:
         answer(folder, tmp_path, watch=room_for(2))
     assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
-    with pytest.warns(UserWarning, match=r"begun differently: answering\.batch_size: 3 -> 2"):
-        answer(folder, tmp_path, watch=room_for(2), batch_size=2)
+    answer(folder, tmp_path, watch=room_for(2), batch_size=2)
+    assert [note.partition("differently: ")[2] for note in notes(capsys)] == ["answering.batch_size: 3 -> 2"]
     assert lines_of(tmp_path / "predictions.jsonl") == lines_of(whole / "predictions.jsonl")
     first, *_ = (tmp_path / "predictions.jsonl").read_text().splitlines()
     assert json.loads(first)["header"]["answering"]["batch_size"] == 2
@@ -342,7 +377,9 @@ def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tm
         answer(folder, tmp_path / "one", watch=room_for(0), batch_size=1)
 
 
-def test_another_machine_goes_on_with_a_warning(folder, tmp_path, monkeypatch):
+def test_another_machine_goes_on_with_a_note(folder, tmp_path, monkeypatch):
+    told = []
+
     answer(folder, tmp_path, samples=SAMPLES[:2], identity={**IDENTITY, "device": "cuda"})
     header = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])["header"]
     assert header["versions"] == {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -350,8 +387,8 @@ def test_another_machine_goes_on_with_a_warning(folder, tmp_path, monkeypatch):
     change = (
         r"device: 'cuda' -> 'cpu'; versions\.torch: '2.*' -> 'other torch'; versions\.transformers: '5.*' -> 'other"
     )
-    with pytest.warns(UserWarning, match=change):
-        answer(folder, tmp_path, samples=SAMPLES[:3], identity={**IDENTITY, "device": "cpu"})
+    answer(folder, tmp_path, samples=SAMPLES[:3], identity={**IDENTITY, "device": "cpu"}, told={"say": told.append})
+    assert len(told) == 1 and re.search(change, told[0])
     assert len(lines_of(tmp_path / "predictions.jsonl")) == 3
 
 

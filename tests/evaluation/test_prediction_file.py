@@ -3,7 +3,6 @@ import fcntl
 import json
 import os
 import signal
-import warnings
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from museg.evaluation.prediction_file import (
     alone,
     as_json,
     check_header,
+    is_being_written,
     read_shard,
 )
 from tests.evaluation import small_answers
@@ -102,16 +102,32 @@ def test_a_header_lists_everything_that_changed(tmp_path):
     ]
 
 
-def test_an_equal_or_absent_header_passes_silently(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_header(tmp_path, None, HEADER)
-        check_header(tmp_path, as_json({"sizes": (1, 2)}), as_json({"sizes": [1, 2]}))
+def test_what_decides_no_answer_is_told_in_words(tmp_path):
+    old = {"device": "cuda", "versions": {"torch": "1"}, "a": 1}
+    assert check_header(tmp_path, old, {**old, "device": "cpu", "versions": {"torch": "2"}}) == (
+        "device: 'cuda' -> 'cpu'; versions.torch: '1' -> '2'"
+    )
+    assert check_header(tmp_path, as_json({"sizes": (1, 2)}), as_json({"sizes": [1, 2]})) == ""
 
 
 @given(st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3), max_size=4))
 def test_a_header_that_went_through_a_file_equals_itself(header):
-    check_header(None, json.loads(json.dumps(as_json(header))), as_json(header))
+    assert check_header(None, json.loads(json.dumps(as_json(header))), as_json(header)) == ""
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id": "0", "completion": "", "following": 1}\n{"id"'])
+def test_a_header_without_answers_gives_way_to_another(tmp_path, torn):
+    file, other = tmp_path / "shard.jsonl", {**HEADER, "checkpoint": {"name": "a", "sha256": "34"}}
+    with ShardFile(file, HEADER):
+        assert is_being_written(file)
+    assert not is_being_written(file)
+    file.write_bytes(file.read_bytes() + torn)
+    with ShardFile(file, other) as shard:
+        assert read_shard(file).header == other
+        shard.append([record(0)])
+    with pytest.raises(ValueError, match=r"checkpoint\.sha256: '34' -> '12'"):
+        ShardFile(file, HEADER)
+    assert read_shard(file).records == (record(0),)
 
 
 def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
