@@ -21,15 +21,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def run(config: DictConfig) -> None:
     """One evaluation, in the folder that Hydra made for it."""
     settings, job = checked_evaluation(config), HydraConfig.get()
-    # Loads torch and torchmetrics, so only now, with nothing left to complain about.
-    from museg.config.evaluate import evaluate
-
     try:
+        # Loads torch and torchmetrics, so only now, with nothing left to complain about.
+        from museg.config.evaluate import evaluate
+
         evaluate(settings, Path(job.runtime.output_dir))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         if job.mode == RunMode.MULTIRUN:  # the other members of the sweep still run
-            raise
+            raise error.with_traceback(None) from None
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"stopped; the same command with output={job.runtime.output_dir} continues", file=sys.stderr)

@@ -18,7 +18,7 @@ from museg.evaluation.completion_scores import write_completion_scores
 from museg.evaluation.prediction_file import alone
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.rules import make_rule
-from museg.evaluation.run_folder import write_config, write_identity
+from museg.evaluation.run_folder import IDENTITY_FILE, write_config, write_identity
 from museg.evaluation.saved_answers import read_answers
 from museg.evaluation.score import score, write_scores
 from museg.files import sha256_of
@@ -67,6 +67,7 @@ def _score(
     """Score the answers of the folder, or of the file given, and write everything about them."""
     name, rule_name = benchmark.settings.name, benchmark.settings.rule
     file = Path(settings["predictions"] or output / merging.PREDICTIONS)
+    _tell_of_replaced(output, file)
     with _timed(timings_s, "scoring"):
         saved = read_answers(file, benchmark.samples, rule_name, benchmark.unasked)
         unreadable = sum(answer.fault == AnswerFault.UNREADABLE_VIDEO for answer in saved.answers.values())
@@ -76,12 +77,18 @@ def _score(
     write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}
-    if subject["predictions_file"] is not None:
-        about["predictions_sha256"] = sha256_of(file)
+    about["predictions_sha256"] = sha256_of(file)
     write_identity(output, {**about, **subject, "timings_s": timings_s})
     page = write_evaluation_page(output)
     show_scores(report)
     print(f"report: {page.html}  numbers: {output / 'metrics.json'}  answers, one by one: {output / 'samples.jsonl'}")
+
+
+def _tell_of_replaced(output: Path, file: Path) -> None:
+    """Say so where the folder holds the scores of another file of answers."""
+    identity = output / IDENTITY_FILE
+    if identity.is_file() and sha256_of(file) not in identity.read_text(encoding="utf-8", errors="replace"):
+        print(f"note: this replaces the scores of other answers in {output}")
 
 
 def _score_completions(settings: Settings, output: Path) -> None:

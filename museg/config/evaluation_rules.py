@@ -14,8 +14,8 @@ from museg.config.violation import Violation
 
 SOURCES = ("checkpoint", "predictions", "completions", "compare")
 
-SEVERAL_PROCESSES = ("WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_NUM_TASKS")
-"""Set where torchrun, a SLURM array or srun started this process as one of several."""
+SEVERAL_PROCESSES = ("WORLD_SIZE", "SLURM_ARRAY_TASK_COUNT", "SLURM_STEP_NUM_TASKS")
+"""How many processes torchrun, a SLURM array or srun started, where one of them did."""
 
 CAPTION_PACKAGES = {"pycocoevalcap": "pycocoevalcap", "sentence_transformers": "sentence-transformers"}
 """Module -> the package on PyPI that holds it."""
@@ -39,9 +39,11 @@ def files(settings: Settings) -> Iterator[Violation]:
             yield Violation(name, "must be a file", settings[name], "give the path of the file to score")
     annotations = settings["benchmark"].get("annotations")
     if annotations is not None and not Path(annotations).is_file():
-        yield Violation("benchmark.annotations", "must be an annotation file", annotations)
+        remedy = "give the path of one, or null for the distributed file below data_root"
+        yield Violation("benchmark.annotations", "must be an annotation file", annotations, remedy)
     if settings["output"] is not None and not _can_be_folder(Path(settings["output"])):
-        yield Violation("output", "must be a folder, or a place where one can be made", settings["output"])
+        rule, remedy = "must be a folder, or a place where one can be made", "name a folder that can be written to"
+        yield Violation("output", rule, settings["output"], remedy)
     checkpoint = settings["checkpoint"]
     if checkpoint is not None and not Path(checkpoint).is_dir() and not _may_be_on_the_hub(checkpoint):
         rule = "must be a folder (a training run, or a Hugging Face checkpoint) or a name on the hub"
@@ -110,7 +112,7 @@ def shards(settings: Settings) -> Iterator[Violation]:
         yield Violation("shard", "needs both index and count, or neither", settings["shard"])
     elif index is not None and index >= count:
         yield Violation("shard.index", f"must be below shard.count ({count})", index)
-    several = count is not None or any(name in os.environ for name in SEVERAL_PROCESSES)
+    several = count is not None or any(os.environ.get(name, "1") != "1" for name in SEVERAL_PROCESSES)
     if several and settings["checkpoint"] is not None and settings["output"] is None:
         yield Violation(
             "output", "must be given when several processes share the work", None, "output=FOLDER, the same for all"

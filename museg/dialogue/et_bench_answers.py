@@ -21,7 +21,7 @@ UNREADABLE = "unreadable"
 OFFICIAL_RAISES = "official_raises"
 """The published script stops with an exception on this answer."""
 NO_LETTER = "no_letter"
-"""The answer names no option; the script then compares texts."""
+"""The answer names no option, and nothing is left of it to be compared with the options' texts."""
 
 CHOICE_TASKS = ("rar", "eca", "rvq")
 RANGE_TASKS = ("tvg", "epm", "tem", "tal", "evs", "gvq")
@@ -117,7 +117,8 @@ def read_et_bench_answer(task: str, text: str, row: Mapping[str, Any]) -> tuple[
     script stops at comparing an answer with its truth (equal ranges of zero length) is for the metric to say.
     """
     if task in CHOICE_TASKS:
-        return None, None if read_option(text).letters else NO_LETTER
+        option = read_option(text)
+        return None, None if option.letters or option.remainder else NO_LETTER
     if task == "vhd":
         time_s = read_highlight_time(text)
         return (None, UNREADABLE) if time_s is None else ((Segment(time_s, time_s),), None)

@@ -51,7 +51,7 @@ _FAMILIES: Mapping[str, Mapping[str, MetricKey]] = {  # a name, or a pattern who
         "Sim (cap)": MetricKey("similarity, dense captioning", "%", "mean sentence similarity of dvc and slc"),
         "Rec (com)": MetricKey("recall, complex", "%", "mean recall of tem and gvq"),
         r"(?P<column>[A-Z]{3}) \((?P<score>Acc|F1|Sim|Rec)\)": MetricKey(
-            "{column} {score}", "", "{score} of {column} (EVC is the task eca), mean over its sources"
+            "{column} {score}", "", "{score} of {column}{alias}, mean over its sources"
         ),
         r"Mean (?P<score>.+)": MetricKey("mean {score}", "", "{score}, mean over all pairs of task and source"),
         r"(?P<task>TEM|GVQ) Mean Rec": MetricKey("{task} mean recall", "", "mean recall of {task} over its sources"),
@@ -143,6 +143,9 @@ _LENGTHS = {
 _OF_A_TASK = re.compile(rf"(?P<task>{'|'.join(TASKS).upper()}) (?P<name>[^ (]+)")
 _NO_FALLBACK = "no_fallback_"
 _ALL_SAMPLES = "_all_samples"
+_CAPTIONED = "videos that occur twice count twice, exact ties hit"
+_DIFFERS = {"dvc": _CAPTIONED, "slc": _CAPTIONED}
+"""Task -> what the scores over all samples do differently, besides counting unreadable answers."""
 _PATTERNS = {re.compile(name): key for family in _FAMILIES.values() for name, key in family.items() if "(?P<" in name}
 _NAMES = {name: key for family in _FAMILIES.values() for name, key in family.items() if "(?P<" not in name}
 
@@ -160,7 +163,8 @@ def describe(name: str, task: str | None = None) -> MetricKey:
     if name.startswith(_NO_FALLBACK):
         return _but(describe(name.removeprefix(_NO_FALLBACK), task), "no fallback", "an answer without a window is 0")
     if name.endswith(_ALL_SAMPLES):
-        return _but(describe(name.removesuffix(_ALL_SAMPLES), task), "all samples", "an unreadable answer is 0")
+        meaning = "; ".join(["an unreadable answer is 0", *([_DIFFERS[task]] if task in _DIFFERS else [])])
+        return _but(describe(name.removesuffix(_ALL_SAMPLES)), "all samples", meaning)
     if name in _NAMES:
         return _for_task(_NAMES[name], name, task)
     for pattern, key in _PATTERNS.items():
@@ -187,6 +191,12 @@ def _filled_in(key: MetricKey, groups: Mapping[str, str]) -> MetricKey:
     known = {
         "windows": _LENGTHS.get(groups.get("range", ""), ""),
         "mark": LEVELS.get(groups.get("level", ""), ""),
-        **groups,
+        "alias": " (the task eca)" if groups.get("column") == "EVC" else "",
+        **{name: group.upper() if group == "f1" else group for name, group in groups.items()},
     }
     return MetricKey(key.label.format(**known), key.unit, key.meaning.format(**known))
+
+
+def with_unit(key: MetricKey) -> str:
+    """The label of a metric, with its unit where numbers would mislead without it."""
+    return f"{key.label}, %" if key.unit == "%" else key.label

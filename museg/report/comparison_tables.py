@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from museg.metrics.evaluation_keys import describe
+from museg.metrics.evaluation_keys import describe, with_unit
 from museg.report.evaluation_tables import shown
 from museg.report.facts import signed
 from museg.report.tables import shown_decimals
@@ -134,7 +134,7 @@ def _row(
     beside = [entry for entry in numbers if _key(entry) == (section, name)]
     key = describe(name)
     return ComparedRow(
-        label=clip(key.label, 60),
+        label=clip(with_unit(key), 60),
         name=clip(name, 60),
         section=clip(section, 24),
         meaning=key.meaning,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from museg.metrics.evaluation_keys import describe
+from museg.metrics.evaluation_keys import describe, with_unit
 from museg.report.evaluation_folder import SECTIONS, numbers
 from museg.report.tables import Cell, Column, StageTable, shown_decimals
 from museg.report.tolerant import clip, listed, mapping, number, text_of
@@ -97,7 +97,7 @@ def _row(names: Mapping[str, str], values: Mapping[str, float | None], threshold
 def label_of(name: str) -> str:
     """A metric's label, without its threshold where it has one."""
     _, threshold = family_of(name)
-    label = describe(name).label
+    label = with_unit(describe(name))
     if threshold:
         label = label.replace(f"@{threshold}", "").replace(f" at {threshold}", "").replace(f"_{threshold}", "")
     return clip(label, 40)
@@ -152,7 +152,7 @@ def tiles(metrics: Mapping[str, Any]) -> list[Tile]:
         section, name = (text_of(mapping(entry).get(key)) for key in ("section", "name"))
         value = number(mapping(scores.get(section)).get(name))
         if value is not None:
-            label = describe(name).label if section == "official" else f"{describe(name).label} ({section})"
+            label = with_unit(describe(name)) + ("" if section == "official" else f" ({section})")
             found.append(Tile(clip(label, 48), shown(value)))
     return found
 

@@ -62,11 +62,13 @@ def test_a_name_on_the_hub_is_a_checkpoint():
     assert accepted("checkpoint=Qwen/Qwen2.5-VL-3B-Instruct")["checkpoint"] == "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
-@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_NUM_TASKS"])
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_ARRAY_TASK_COUNT", "SLURM_STEP_NUM_TASKS"])
 def test_several_processes_need_a_place_to_meet(variable, monkeypatch):
     monkeypatch.setenv(variable, "2")
     assert "output: must be given" in complaint("checkpoint=a/b")
     assert accepted("checkpoint=a/b", "output=x")["output"] == "x"
+    monkeypatch.setenv(variable, "1")  # alone
+    assert accepted("checkpoint=a/b")["output"] is None
 
 
 def test_captions_need_java_and_the_extra(monkeypatch):

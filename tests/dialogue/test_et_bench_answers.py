@@ -161,7 +161,8 @@ def test_what_is_drawn_of_every_task():
     assert read_et_bench_answer("vhd", "at 4.5", {}) == ((Segment(4.5, 4.5),), None)
     assert read_et_bench_answer("vhd", "", {}) == (None, "unreadable")
     assert read_et_bench_answer("rar", "(A)", {}) == (None, None)
-    assert read_et_bench_answer("eca", "perhaps", {}) == (None, "no_letter")
+    assert read_et_bench_answer("eca", "perhaps", {}) == (None, None)  # its text is compared with the options
+    assert read_et_bench_answer("eca", " (", {}) == (None, "no_letter")
     assert read_et_bench_answer("gvq", "(A) 3 - 9", {}) == ((Segment(3, 9),), None)
     assert read_et_bench_answer("gvq", "(", {}) == (None, "no_letter")
     assert read_et_bench_answer("dvc", "0 - 5, stir the pot.", {}) == ((Segment(0, 5),), None)
