@@ -92,6 +92,7 @@ def load_pretrained(
     attention: str = "sdpa",
     frozen: Mapping[str, bool] | None = None,
     gradient_checkpointing: bool = False,
+    named: str = "model.path",
 ) -> Policy:
     """Load a Qwen2.5-VL checkpoint for training.
 
@@ -101,6 +102,7 @@ def load_pretrained(
         attention: "sdpa", or "flash_attention_2" where flash-attn is installed.
         frozen: which of "vision", "projector" and "language" keep their weights; absent means trained.
         gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
+        named: the option that `path` was given with, for messages.
 
     Raises:
         ValueError: for an unknown dtype, kernel or part, when the checkpoint cannot be found or reached, and when it is
@@ -108,14 +110,15 @@ def load_pretrained(
     """
     _check_choice("dtype", dtype, DTYPES)
     check_attention(attention)
-    with _told_as_damage(path):
+    asked = f"{named}={path!r}"
+    with _told_as_damage(path, asked):
         model_type = PreTrainedConfig.get_config_dict(path)[0].get("model_type")
     if model_type != "qwen2_5_vl":
         raise ValueError(
-            f"model.path={path!r} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
+            f"{asked} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
             f"'qwen2_5_vl', not {model_type!r}"
         )
-    with _told_as_damage(path):
+    with _told_as_damage(path, asked):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model, found = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path,
@@ -125,7 +128,7 @@ def load_pretrained(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are told with the missing ones
         )
-    _check_weights(path, found)
+    _check_weights(asked, found)
     freeze(model, frozen or {})
     if gradient_checkpointing:
         # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
@@ -134,23 +137,22 @@ def load_pretrained(
 
 
 @contextmanager
-def _told_as_damage(path: str) -> Iterator[None]:
+def _told_as_damage(path: str, asked: str) -> Iterator[None]:
     """Turn what the library raises for files that are not there or broken off into a ValueError with the remedy."""
     try:
         yield
     except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, OSError) and not os.path.isdir(path):
             raise ValueError(
-                f"model.path={path!r} could not be loaded: it is neither a checkpoint folder here nor a reachable "
+                f"{asked} could not be loaded: it is neither a checkpoint folder here nor a reachable "
                 f"model of the Hugging Face hub. Give a local folder, or download it first and set HF_HOME. ({error})"
             ) from error
         raise ValueError(
-            f"model.path={path!r} is incomplete or damaged: copy the checkpoint again. "
-            f"({type(error).__name__}: {error})"
+            f"{asked} is incomplete or damaged: copy the checkpoint again. ({type(error).__name__}: {error})"
         ) from error
 
 
-def _check_weights(path: str, found: Mapping[str, Any]) -> None:
+def _check_weights(asked: str, found: Mapping[str, Any]) -> None:
     """Raise ValueError where weights of the model would stay random or weights of the files unused.
 
     `found` is what the library says about loading; it leaves out weights that are tied to others.
@@ -168,7 +170,7 @@ def _check_weights(path: str, found: Mapping[str, Any]) -> None:
     ]
     if told:
         raise ValueError(
-            f"model.path={path!r} holds other weights than the model of its config.json has; {'; '.join(told)}. "
+            f"{asked} holds other weights than the model of its config.json has; {'; '.join(told)}. "
             "Copy the checkpoint again, or export it as a whole Qwen2.5-VL model"
         )
 
@@ -179,7 +181,7 @@ def check_attention(attention: str) -> None:
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise ValueError(
             "attention=flash_attention_2 needs the package flash-attn, which is not installed: "
-            "install the `gpu` extra, or use model.attention=sdpa"
+            "install the `gpu` extra, or choose sdpa"
         )
 
 
