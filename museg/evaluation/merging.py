@@ -116,13 +116,6 @@ def unreadable_videos(found: Mapping[str, Record], samples: Sequence[BenchmarkSa
     return list(rows.values())
 
 
-def num_unreadable(output: Path) -> int:
-    """How many samples of the merged `predictions.jsonl` have no answer because their video could not be read."""
-    with (output / PREDICTIONS).open("rb") as lines:
-        next(lines)  # the header
-        return sum(is_unreadable(json.loads(line)) for line in lines)
-
-
 def decoding_counts(output: Path) -> dict[str, int]:
     """How often videos were decoded and encoded since the folder was begun, summed over shards and restarts."""
     total: Counter[str] = Counter()

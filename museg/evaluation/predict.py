@@ -18,7 +18,14 @@ from museg.evaluation.prediction_file import Record, ShardFile, as_json
 from museg.evaluation.run_folder import version_of
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard, plan_batches
-from museg.evaluation.unreadable import is_unreadable, refuse_absent, settled, still_unreadable, with_cause
+from museg.evaluation.unreadable import (
+    is_absent,
+    is_unreadable,
+    refuse_absent,
+    settled,
+    still_unreadable,
+    with_cause,
+)
 from museg.files import write_whole
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
@@ -45,7 +52,8 @@ class PredictSettings:
         timeout_s: seconds per video and decoder.
         feature_cache_mib: vision features kept for further questions on the same video.
         shard: (index, count) of this process among those that share the samples.
-        allow_missing_videos: questions on videos that are not there are faults, instead of a reason not to begin.
+        allow_missing_videos: questions on videos that are not there are faults, instead of a reason not to begin or,
+            where an earlier start allowed it, not to go on.
     """
 
     batch_size: int
@@ -88,6 +96,7 @@ def predict(
     output: Path,
     progress: Progress = lambda num_done, num_all, state: None,
     say: Callable[[str], None] = _tell,
+    remedy: str = "Put them there.",
 ) -> Path:
     """Answer this shard's samples that nobody has answered yet, and merge the shards when none is missing.
 
@@ -102,6 +111,7 @@ def predict(
         identity: JSON values that say what answers what (checkpoint, benchmark, dtype, device, code version). Together
             with wording, budget, limits and the versions of torch and transformers they are the header.
         say: told, one sentence a call, what changed since the folder was begun and decides no answer.
+        remedy: the sentence that tells a user where absent videos come from.
 
     Returns the path of `predictions.jsonl`, which is not there while `merging.missing_rows` names samples of other
     shards.
@@ -114,8 +124,7 @@ def predict(
     merging.check_headers(output, header, say)
     plan = plan_batches(samples, settings.shard, settings.batch_size)
     if not settings.allow_missing_videos:
-        left, _ = _left(plan, output, video_root)
-        refuse_absent(list(dict.fromkeys(sample.video for batch in left for sample in batch)), video_root)
+        refuse_absent(_needed_videos(plan, output, video_root), video_root, remedy)
     with ShardFile(merging.shard_path(output, "shard.jsonl", settings.shard), header) as shard_file:
         left, still = _left(plan, output, video_root)
         num_all, num_left = sum(map(len, plan)), sum(map(len, left))
@@ -145,6 +154,15 @@ def _left(plan: Sequence[Batch], output: Path, video_root: Path) -> tuple[list[B
     written = merging.records(output)
     still = still_unreadable(written, video_root)
     return without(plan, settled(merging.newest(written), still)), still
+
+
+def _needed_videos(plan: Sequence[Batch], output: Path, video_root: Path) -> list[str]:
+    """The videos of what is to be answered, and of what an earlier start gave up because its video was not there."""
+    written = merging.records(output)
+    newest = merging.newest(written)
+    given_up = {key for key, record in newest.items() if is_absent(record)}
+    needed = without(plan, settled(newest, still_unreadable(written, video_root)) - given_up)
+    return list(dict.fromkeys(sample.video for batch in needed for sample in batch))
 
 
 def without(plan: Sequence[Batch], done: Collection[str]) -> list[Batch]:

@@ -14,33 +14,46 @@ MAX_NAMED = 5
 """Absent videos that a message names."""
 
 
-def refuse_absent(videos: Collection[str], video_root: Path) -> None:
-    """Raise ValueError when any of `videos` is no file below `video_root`; looks at the folder, opens nothing."""
+def refuse_absent(videos: Collection[str], video_root: Path, remedy: str) -> None:
+    """Raise ValueError when any of `videos` is no file below `video_root`; looks at the folder, opens nothing.
+
+    `remedy` is the sentence of the message that says where they come from.
+    """
     absent = [video for video in videos if file_state(video_root, video) is None]
     if absent:
         named = ", ".join(absent[:MAX_NAMED]) + (", ..." if len(absent) > MAX_NAMED else "")
         raise ValueError(
             f"{len(absent)} of the {len(videos)} videos to be asked about are not below {video_root}: {named}\n"
-            "Fetch them with `python -m museg.commands.prepare benchmark=NAME`, or say where they are with "
-            "benchmark.video_root=FOLDER. With inference.allow_missing_videos=true their questions count as failures"
+            f"{remedy} With inference.allow_missing_videos=true their questions count as failures"
         )
 
 
 def with_cause(
-    record: Record, video: str, video_root: Path, before: FileState | None, reasons: Mapping[str, str]
+    record: Record,
+    video: str,
+    video_root: Path,
+    before: FileState | None,
+    reasons: Mapping[str, str],
 ) -> Record:
     """The line of a question whose video could not be read, with what a later start needs to know.
 
-    `before` is the state of the file before it was tried. A file that changed meanwhile counts as absent, so that it is
-    tried again.
+    `before` is the state of the file before it was tried. A file that changed meanwhile has no state worth remembering:
+    it is tried again.
     """
     now = file_state(video_root, video)
-    return {**record, CAUSE: {"video": video, "file": now if now == before else None, "reasons": dict(reasons)}}
+    fault = AnswerFault.ABSENT_VIDEO if now is None else AnswerFault.UNREADABLE_VIDEO
+    cause = {"video": video, "file": now if now == before else None, "reasons": dict(reasons)}
+    return {**record, "fault": fault.value, CAUSE: cause}
 
 
 def is_unreadable(record: Record) -> bool:
     """Whether the sample has no answer because of its video."""
-    return record.get("fault") == AnswerFault.UNREADABLE_VIDEO.value
+    return is_absent(record) or record.get("fault") == AnswerFault.UNREADABLE_VIDEO.value
+
+
+def is_absent(record: Record) -> bool:
+    """Whether the sample has no answer because its video was not there."""
+    return record.get("fault") == AnswerFault.ABSENT_VIDEO.value
 
 
 def still_unreadable(records: Iterable[Record], video_root: Path) -> dict[str, Mapping[str, str]]:

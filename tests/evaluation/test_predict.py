@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from museg.evaluation.merging import missing_rows, num_unreadable
+from museg.evaluation.merging import missing_rows
 from museg.evaluation.predict import PredictSettings
 from tests.evaluation import small_answers
 from tests.evaluation.small_answers import CLIP_OF_ROW, IDENTITY, SAMPLES, answer, counts_of, lines_of, sample
@@ -212,8 +212,14 @@ def clips(folder, tmp_path) -> Path:
     return shutil.copytree(folder / "clips", tmp_path / "made" / "clips")
 
 
+def causes_of(output: Path) -> list[str | None]:
+    """For every sample what is wrong with its video, or None."""
+    faults = [record["fault"] for record in lines_of(output / "predictions.jsonl")]
+    return [fault.removesuffix("_video") if fault.endswith("_video") else None for fault in faults]
+
+
 def faults_of(output: Path) -> list[bool]:
-    return [record["fault"] == "unreadable_video" for record in lines_of(output / "predictions.jsonl")]
+    return [cause is not None for cause in causes_of(output)]
 
 
 def quarantined(output: Path) -> dict[str, list[str]]:
@@ -235,13 +241,35 @@ def test_absent_videos_are_told_before_the_model_is_loaded(folder, tmp_path):
     # clips 0 1 2, six that are not there, one outside
     named = "not/3.mp4, not/4.mp4, not/5.mp4, not/6.mp4, not/7.mp4, ..."
     assert f"7 of the 10 videos to be asked about are not below {folder}/clips: {named}\n" in str(told.value)
-    assert "`python -m museg.commands.prepare benchmark=NAME`" in str(told.value)
-    assert "benchmark.video_root=" in str(told.value) and "allow_missing_videos=true" in str(told.value)
+    assert "\nPut them there. With inference.allow_missing_videos=true their questions" in str(told.value)
     assert list(tmp_path.iterdir()) == []
     # only what this process is going to ask about counts: every third clip from clip 1
     answer(folder, tmp_path, samples=samples[:4], shard=(1, 3))
-    with pytest.raises(ValueError, match=r"1 of the 4 videos to be asked about are not below .*: not/3\.mp4\n"):
-        answer(folder, tmp_path / "all", samples=samples[:4])
+    with pytest.raises(
+        ValueError, match=r"1 of the 4 videos to be asked about are not below .*: not/3\.mp4\nBuy them\. W"
+    ):
+        answer(folder, tmp_path / "all", samples=samples[:4], told={"remedy": "Buy them."})
+
+
+def test_what_was_allowed_to_be_absent_once_is_told_again_while_it_is(folder, clips, tmp_path):
+    for clip in (1, 2, 4):
+        (clips / f"{clip}.mp4").unlink()
+    (clips / "3.mp4").write_bytes(b"no video")
+    answer(clips.parent, tmp_path / "out", allow_missing_videos=True)
+    # the clips of the rows are 0 1 2 0 3 1 4 5 0 2 6 7
+    expected = {1: "absent", 2: "absent", 3: "unreadable", 4: "absent"}
+    assert causes_of(tmp_path / "out") == [expected.get(clip) for clip in CLIP_OF_ROW]
+    with pytest.raises(ValueError, match=r"^3 of the 3 videos to be asked about .*: 1\.mp4, 2\.mp4, 4\.mp4\n"):
+        answer(clips.parent, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"^2 of the 2 videos to be asked about .*: 2\.mp4, 4\.mp4\n"):
+        answer(clips.parent, tmp_path / "out", shard=(0, 2))  # clips 0 2 4 6
+    for clip in (1, 4):
+        shutil.copy(folder / "clips" / f"{clip}.mp4", clips)
+    with pytest.raises(ValueError, match=r"^1 of the 3 videos to be asked about .*: 2\.mp4\n"):
+        answer(clips.parent, tmp_path / "out")
+    shutil.copy(folder / "clips" / "2.mp4", clips)
+    answer(clips.parent, tmp_path / "out")
+    assert causes_of(tmp_path / "out") == ["unreadable" if clip == 3 else None for clip in CLIP_OF_ROW]
 
 
 def test_unreadable_videos_are_answered_with_a_fault(clips, tmp_path):
@@ -251,13 +279,12 @@ def test_unreadable_videos_are_answered_with_a_fault(clips, tmp_path):
     records = lines_of(path)
     assert [record["row"] for record in records] == list(range(6))
     assert faults_of(output) == [False, False, True, True, True, False]
-    assert num_unreadable(output) == 3
     assert records[2] == {
         "id": "small:2",
         "row": 2,
         "completion": "",
         "num_tokens": 0,
-        "fault": "unreadable_video",
+        "fault": "absent_video",
         "output": "",
     }
     assert quarantined(output) == {"missing.mp4": ["small:2", "small:4"], "../outside.mp4": ["small:3"]}
@@ -277,10 +304,11 @@ def test_a_video_that_could_not_be_read_is_tried_again_once_its_file_changes(fol
     assert again(allow_missing_videos=True) == [1, 2, 1, 2]
     assert quarantined(output) == {"1.mp4": ["small:1", "small:5"], "2.mp4": ["small:2", "small:9"]}
     before = counts_of(output)
-    assert again() == [1, 2, 1, 2] and tried == [(12, 12)]  # all is as it was: nothing is asked, and no video missed
+    allowed = {"allow_missing_videos": True}
+    assert again(**allowed) == [1, 2, 1, 2] and tried == [(12, 12)]  # all is as it was: nothing is asked
     os.utime(clips / "1.mp4", ns=(1, 1))
-    assert again() == [1, 2, 1, 2] and tried == [(10, 12), (12, 12)]  # looked at again, and as bad as before
-    assert again() == [1, 2, 1, 2] and tried == [(12, 12)]
+    assert again(**allowed) == [1, 2, 1, 2] and tried == [(10, 12), (12, 12)]  # looked at again, and as bad as before
+    assert again(**allowed) == [1, 2, 1, 2] and tried == [(12, 12)]
     shutil.copy(folder / "clips" / "2.mp4", clips)
     assert again(shard=(0, 2)) == [1, 1]  # of clips 0 2 4 6
     assert again(shard=(1, 2)) == [1, 1] and tried == [(5, 5)]  # of clips 1 3 5 7, two questions about 1
@@ -288,7 +316,7 @@ def test_a_video_that_could_not_be_read_is_tried_again_once_its_file_changes(fol
     assert again() == []
     assert counts_of(output)["decoded"] == before["decoded"] + 2
     assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
-    assert num_unreadable(output) == 0 and quarantined(output) == {}
+    assert quarantined(output) == {}
     (clips / "1.mp4").unlink()
     assert again() == [] and tried == [(12, 12)]
 
@@ -328,7 +356,7 @@ def test_killed_while_asking_again_about_videos_that_came_later(folder, clips, w
         assert sum(faults_of(output)) == 5  # what was merged before the kill
         answer(clips.parent, output)
         assert (output / "predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
-        assert num_unreadable(output) == 0
+        assert not any(faults_of(output))
 
 
 @pytest.mark.parametrize("is_writing", [False, True])

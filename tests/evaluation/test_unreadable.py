@@ -4,11 +4,19 @@ import time
 import pytest
 
 from museg.data.inventory import file_state
-from museg.evaluation.unreadable import CAUSE, refuse_absent, settled, still_unreadable, with_cause
+from museg.evaluation.unreadable import (
+    CAUSE,
+    is_absent,
+    is_unreadable,
+    refuse_absent,
+    settled,
+    still_unreadable,
+    with_cause,
+)
 
 
 def failed(video: str, root, before, reason: str = "broken", sample_id: str = "0") -> dict:
-    return with_cause({"id": sample_id, "fault": "unreadable_video"}, video, root, before, {"decord": reason})
+    return with_cause({"id": sample_id, "fault": None}, video, root, before, {"decord": reason})
 
 
 def test_what_is_remembered_is_the_file_that_was_tried(tmp_path):
@@ -20,8 +28,10 @@ def test_what_is_remembered_is_the_file_that_was_tried(tmp_path):
     assert failed("a.mp4", tmp_path, before) == {"id": "0", "fault": "unreadable_video", CAUSE: cause}
     file.write_bytes(b"replaced while it was tried")
     assert failed("a.mp4", tmp_path, before)[CAUSE]["file"] is None
+    assert failed("a.mp4", tmp_path, before)["fault"] == "unreadable_video"
     file.unlink()  # a file system that went away
     assert failed("a.mp4", tmp_path, before)[CAUSE]["file"] is None
+    assert failed("a.mp4", tmp_path, before)["fault"] == "absent_video"
     file.write_bytes(b"12345")
     os.utime(file, ns=(7, 8))  # and came back
     assert still_unreadable([failed("b.mp4", tmp_path, None)], tmp_path) == {"b.mp4": {"decord": "broken"}}
@@ -44,6 +54,13 @@ def test_of_several_tries_the_one_with_the_present_file_tells_why(tmp_path):
     assert settled({"0": written[-1]}, still_unreadable(written, tmp_path)) == {"0"}
 
 
+def test_an_absent_video_is_an_unreadable_one_too():
+    faults = ("absent_video", "unreadable_video", "prompt_too_long", None)
+    records = [{"id": "0", "fault": fault} for fault in faults]
+    assert [is_unreadable(record) for record in records] == [True, True, False, False]
+    assert [is_absent(record) for record in records] == [True, False, False, False]
+
+
 def test_a_whole_benchmark_is_looked_through_quickly(tmp_path):
     (tmp_path / "videos").mkdir()
     names = [f"charades/{number}.mp4" for number in range(7000)]
@@ -51,11 +68,11 @@ def test_a_whole_benchmark_is_looked_through_quickly(tmp_path):
     for name in names:
         (tmp_path / "videos" / name).touch()
     began_s = time.perf_counter()
-    refuse_absent(names, tmp_path)
+    refuse_absent(names, tmp_path, "Buy them.")
     assert time.perf_counter() - began_s < 10  # about half a second on a free machine
     (tmp_path / "videos" / names[-1]).unlink()
     (tmp_path / "videos" / names[-1]).mkdir()  # a folder is no video
     with pytest.raises(
-        ValueError, match=rf"^1 of the 7000 videos to be asked about .* {tmp_path}: charades/6999\.mp4\n"
+        ValueError, match=rf"^1 of the 7000 videos to be asked about .* {tmp_path}: charades/6999\.mp4\nBuy them\. With"
     ):
-        refuse_absent(names, tmp_path)
+        refuse_absent(names, tmp_path, "Buy them.")
