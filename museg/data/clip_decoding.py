@@ -44,6 +44,8 @@ class ClipDecoding:
     def __init__(self, submit: Callable[[str], Task] | None, decoders: Sequence[str], timeout_s: float) -> None:
         self.video: SampledVideo | None = None
         self.reasons: dict[str, str] = {}
+        self.is_undecided = False
+        """Whether a decoder hung or died, which may be the machine's fault as well as the file's."""
         self.was_received = False
         self._submit, self._untried, self._timeout_s = submit, list(decoders), timeout_s
         self._task: Task | None = None
@@ -91,9 +93,9 @@ class ClipDecoding:
         except UnreadableVideo as error:
             reason = error.reason
         except DecodingTimeout:
-            reason = f"no frames within {self._timeout_s:g} s, decoder stopped"
+            reason, self.is_undecided = f"no frames within {self._timeout_s:g} s, decoder stopped", True
         except ProcessExpired as error:
-            reason = f"decoder process died (exit code {error.exitcode})"
+            reason, self.is_undecided = f"decoder process died (exit code {error.exitcode})", True
         self.reasons[self._decoder] = reason
         self._try_next()
 

@@ -75,6 +75,8 @@ class ClipLoader:
         self.budget, self.video_root, self.read = budget, Path(video_root), read
         self.num_workers, self.timeout_s, self.steps_ahead = num_workers, timeout_s, steps_ahead
         self.quarantine = Quarantine.load(quarantine_file, writes=writes_quarantine)
+        self.undecided: set[str] = set()
+        """Videos quarantined by this loader of which a decoder hung or died: another try may read them."""
         self.num_decoded = 0
         self.num_by_second_decoder = 0
         self._cache = ClipCache(int(cache_mib * 2**20))
@@ -157,6 +159,8 @@ class ClipLoader:
             if video is None:
                 asking = [other.example_id for other in examples if other.video == example.video]
                 self.quarantine.add(example.video, asking, decoding.reasons, step)
+                if decoding.is_undecided:
+                    self.undecided.add(example.video)
                 continue
             if is_new:
                 self.num_decoded += 1

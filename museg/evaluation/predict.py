@@ -104,7 +104,8 @@ def predict(
     line per sample in the order of `samples`), `quarantine.jsonl` (unreadable videos) and `decoding.json` (how often
     videos were decoded and encoded, restarts included). The same call after a kill, wherever it struck, ends with the
     same `predictions.jsonl`; with other shards or another batch size it goes on too. Questions on a video that
-    could not be read are asked again only when its file has changed since.
+    could not be read are asked again when its file has changed since, and at every start when a decoder hung or died
+    over it.
 
     Args:
         policy_factory: gives the model, on its device; called only when something is left to answer.
@@ -191,7 +192,8 @@ def _explained(record: Record, video: str, loader: ClipLoader, before: Mapping[s
     """The record, with the cause where the video could not be read."""
     if not is_unreadable(record):
         return record
-    return with_cause(record, video, loader.video_root, before[video], loader.quarantine.reasons(video))
+    reasons, is_undecided = loader.quarantine.reasons(video), video in loader.undecided
+    return with_cause(record, video, loader.video_root, before[video], reasons, is_undecided=is_undecided)
 
 
 def _loader(

@@ -8,7 +8,10 @@ from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.prediction_file import Record
 
 CAUSE = "unreadable"
-"""Key of a shard's line whose video could not be read: {"video", "file": its state then, "reasons": by decoder}."""
+"""Key of a shard's line whose video could not be read.
+
+{"video", "file": its state then, "reasons": by decoder, "is_undecided": a decoder hung or died, so it may be readable}.
+"""
 
 MAX_NAMED = 5
 """Absent videos that a message names."""
@@ -34,6 +37,8 @@ def with_cause(
     video_root: Path,
     before: FileState | None,
     reasons: Mapping[str, str],
+    *,
+    is_undecided: bool = False,
 ) -> Record:
     """The line of a question whose video could not be read, with what a later start needs to know.
 
@@ -43,7 +48,7 @@ def with_cause(
     now = file_state(video_root, video)
     fault = AnswerFault.ABSENT_VIDEO if now is None else AnswerFault.UNREADABLE_VIDEO
     cause = {"video": video, "file": now if now == before else None, "reasons": dict(reasons)}
-    return {**record, "fault": fault.value, CAUSE: cause}
+    return {**record, "fault": fault.value, CAUSE: {**cause, "is_undecided": is_undecided}}
 
 
 def is_unreadable(record: Record) -> bool:
@@ -57,18 +62,18 @@ def is_absent(record: Record) -> bool:
 
 
 def still_unreadable(records: Iterable[Record], video_root: Path) -> dict[str, Mapping[str, str]]:
-    """Video -> reasons, of those whose file is as it was when it could not be read, or is not there now."""
+    """Video -> reasons, of those whose file is as it was when decoders refused it, or is not there now."""
     still = {}
     states: dict[str, FileState | None] = {}
     for cause in (record[CAUSE] for record in records if CAUSE in record):
         video = cause["video"]
         if video not in states:
             states[video] = file_state(video_root, video)
-        if states[video] is None or states[video] == cause["file"]:
+        if states[video] is None or (states[video] == cause["file"] and not cause.get("is_undecided")):
             still[video] = cause["reasons"]
     return still
 
 
 def settled(newest: Mapping[str, Record], still: Collection[str]) -> set[str]:
-    """The ids of `newest` (by sample id) that need no other try: all but those whose video has changed since."""
+    """The ids of `newest` (by sample id) that need no other try: all but those whose video may be readable now."""
     return {key for key, record in newest.items() if CAUSE not in record or record[CAUSE]["video"] in still}

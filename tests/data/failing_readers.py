@@ -44,6 +44,12 @@ def leaves_a_mark(path: Path, budget: FrameBudget, decoder: str) -> SampledVideo
     return read_video(path, budget, decoder)
 
 
+def leaves_a_mark_and_dies_on_one_clip(path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
+    with (path.parent / "marks.txt").open("a") as file:
+        file.write(f"{path.stem} {decoder}\n")
+    return dies_on_one_clip(path, budget, decoder)
+
+
 def has_a_bug(path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
     raise KeyError("no such thing")
 

@@ -118,6 +118,7 @@ def test_hung_or_dead_decoder_is_followed_by_the_second_one(root, tmp_path, read
             "quarantined_videos": 0,
             "quarantined_examples": 0,
         }
+        assert clips.undecided == set()
     assert [made_files.numbers_of(clip.video.frames)[-1] for clip in batch.clips] == [7, 9]
     assert quarantined(tmp_path) == []
 
@@ -132,6 +133,7 @@ def test_hung_or_dead_decoder_is_followed_by_the_second_one(root, tmp_path, read
 def test_hung_or_dead_clip_is_quarantined_and_the_others_are_loaded(root, tmp_path, reader, reason):
     with loader(root, tmp_path, num_workers=2, timeout_s=2, read=reader) as clips:
         batches = list(clips.stream(plan([0, 1, 2], [1, 3])))
+        assert clips.undecided == {"clip_1.mp4"}
     assert [(batch.num_asked, [clip.position for clip in batch.clips]) for batch in batches] == [(3, [0, 2]), (2, [1])]
     (row,) = quarantined(tmp_path)
     assert (row["video"], row["example_ids"], row["step"]) == ("clip_1.mp4", ["made:clip_1.mp4:0"], 0)

@@ -4,14 +4,18 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
+from museg.data.clips import ClipLoader
 from museg.evaluation.merging import missing_rows
 from museg.evaluation.predict import PredictSettings
+from museg.video.decoding import available_decoders
+from tests.data import failing_readers
 from tests.evaluation import small_answers
 from tests.evaluation.small_answers import CLIP_OF_ROW, IDENTITY, SAMPLES, answer, counts_of, lines_of, sample
 
@@ -335,6 +339,33 @@ def test_another_question_about_an_unreadable_video_does_not_open_it(clips, tmp_
     answer(clips.parent, tmp_path / "out", samples=SAMPLES[:6])
     assert faults_of(tmp_path / "out") == [False, True, False, False, False, True]
     assert (tmp_path / "out" / "quarantine.jsonl").read_text() == reasons
+
+
+def test_a_decoder_that_died_is_tried_once_every_start(folder, clips, tmp_path, monkeypatch):
+    (clips / "1.mp4").rename(clips / "clip_1.mp4")
+    (clips / "2.mp4").write_bytes(b"no video")
+    # two questions about the clip that kills its decoders: one try for both
+    samples = [sample(0, "clip_1"), *(sample(row, clip) for row, clip in enumerate((0, 2, 3, 4), start=1))]
+    samples += [sample(5, "clip_1")]
+    asked, output = [], tmp_path / "out"
+
+    def again(num_workers: int) -> list[str | None]:
+        asked.clear()
+        progress = {"progress": lambda num_done, num_all, state: asked.append(num_done)}
+        answer(clips.parent, output, samples=samples, batch_size=1, num_workers=num_workers, **progress)
+        return causes_of(output)
+
+    lost = ["unreadable", None, "unreadable", None, None, "unreadable"]
+    with monkeypatch.context() as patch:
+        dying = partial(ClipLoader, read=failing_readers.leaves_a_mark_and_dies_on_one_clip)
+        patch.setattr("museg.evaluation.predict.ClipLoader", dying)
+        for num_answered in (0, 4):  # the damaged clip stays as it is
+            assert again(num_workers=1) == lost and asked[0] == num_answered
+            marks = (clips / "marks.txt").read_text().splitlines()
+            (clips / "marks.txt").unlink()
+            assert [mark for mark in marks if "clip_1" in mark] == [f"clip_1 {name}" for name in available_decoders()]
+    assert again(num_workers=0) == [None, None, "unreadable", None, None, None] and asked[0] == 4
+    assert again(num_workers=0)[2] == "unreadable" and asked == [6]
 
 
 def test_killed_while_asking_again_about_videos_that_came_later(folder, clips, whole, tmp_path):

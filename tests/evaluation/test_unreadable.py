@@ -24,7 +24,7 @@ def test_what_is_remembered_is_the_file_that_was_tried(tmp_path):
     file.write_bytes(b"12345")
     os.utime(file, ns=(7, 8))
     before = file_state(tmp_path, "a.mp4")
-    cause = {"video": "a.mp4", "file": [5, 8], "reasons": {"decord": "broken"}}
+    cause = {"video": "a.mp4", "file": [5, 8], "reasons": {"decord": "broken"}, "is_undecided": False}
     assert failed("a.mp4", tmp_path, before) == {"id": "0", "fault": "unreadable_video", CAUSE: cause}
     file.write_bytes(b"replaced while it was tried")
     assert failed("a.mp4", tmp_path, before)[CAUSE]["file"] is None
@@ -52,6 +52,19 @@ def test_of_several_tries_the_one_with_the_present_file_tells_why(tmp_path):
     file.unlink()
     assert still_unreadable(written, tmp_path) == {"a.mp4": {"decord": "22"}}
     assert settled({"0": written[-1]}, still_unreadable(written, tmp_path)) == {"0"}
+
+
+def test_a_decoder_that_hung_decides_nothing(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"1")
+    before = file_state(tmp_path, "a.mp4")
+    hung = with_cause({"id": "0"}, "a.mp4", tmp_path, before, {"decord": "hung"}, is_undecided=True)
+    assert hung["fault"] == "unreadable_video"
+    assert still_unreadable([hung], tmp_path) == {} and settled({"0": hung}, {}) == set()
+    refused = failed("a.mp4", tmp_path, before)
+    for written in ([hung, refused], [refused, hung]):  # whoever said it, the file is damaged
+        assert still_unreadable(written, tmp_path) == {"a.mp4": {"decord": "broken"}}
+    (tmp_path / "a.mp4").unlink()
+    assert still_unreadable([hung], tmp_path) == {"a.mp4": {"decord": "hung"}}  # nothing to try
 
 
 def test_an_absent_video_is_an_unreadable_one_too():
