@@ -92,20 +92,35 @@ def load_pretrained(
     attention: str = "sdpa",
     frozen: Mapping[str, bool] | None = None,
     gradient_checkpointing: bool = False,
-    named: str = "model.path",
 ) -> Policy:
     """Load a Qwen2.5-VL checkpoint for training.
+
+    Args:
+        path, dtype, attention: as for `load_checkpoint`, whose errors are raised.
+        frozen: which of "vision", "projector" and "language" keep their weights; absent means trained.
+        gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
+
+    Raises ValueError for an unknown part.
+    """
+    policy = load_checkpoint(path, dtype=dtype, attention=attention)
+    freeze(policy.model, frozen or {})
+    if gradient_checkpointing:
+        # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return policy
+
+
+def load_checkpoint(path: str, *, dtype: str = "float32", attention: str = "sdpa", named: str = "model.path") -> Policy:
+    """Load a Qwen2.5-VL checkpoint, all of it trained.
 
     Args:
         path: a folder, or a name on the Hugging Face hub.
         dtype: "float32" or "bfloat16", of the weights.
         attention: "sdpa", or "flash_attention_2" where flash-attn is installed.
-        frozen: which of "vision", "projector" and "language" keep their weights; absent means trained.
-        gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
         named: the option that `path` was given with, for messages.
 
     Raises:
-        ValueError: for an unknown dtype, kernel or part, when the checkpoint cannot be found or reached, and when it is
+        ValueError: for an unknown dtype or kernel, when the checkpoint cannot be found or reached, and when it is
             damaged, lacks weights, or holds weights that the model has no place for.
     """
     _check_choice("dtype", dtype, DTYPES)
@@ -129,10 +144,6 @@ def load_pretrained(
             ignore_mismatched_sizes=True,  # so that they are told with the missing ones
         )
     _check_weights(asked, found)
-    freeze(model, frozen or {})
-    if gradient_checkpointing:
-        # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
-        model.gradient_checkpointing_enable({"use_reentrant": False})
     return as_policy(model, tokenizer)
 
 
