@@ -14,7 +14,7 @@ from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.run_folder import code_version, write_config
 from museg.evaluation.shards import answering_device, resolve_shard
-from museg.policy.loading import Policy, load_pretrained
+from museg.policy.loading import Policy, load_checkpoint
 from museg.video.budget import FrameBudget
 
 Settings = Mapping[str, Any]
@@ -54,8 +54,18 @@ def answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, 
             budget=FrameBudget(**node["video"]["budget"]),
             output=output,
             progress=progress,
+            remedy=where_videos_come_from(settings, benchmark),
         )
     return checkpoint
+
+
+def where_videos_come_from(settings: Settings, benchmark: Benchmark) -> str:
+    """The sentence that helps whose videos are absent."""
+    name, root = benchmark.settings.name, settings["data_root"]
+    if benchmark.settings.distributed is None or settings["benchmark"]["annotations"] is not None:
+        return "benchmark.video_root=FOLDER says where they are."
+    fetch = f"python -m museg.commands.prepare benchmark={name} root={root}"
+    return f"{fetch} fetches them, or tells how to; benchmark.video_root=FOLDER says where else they are."
 
 
 def _predict_settings(settings: Settings) -> PredictSettings:
@@ -96,8 +106,7 @@ def weights_dtype(asked: str, device: torch.device) -> str:
 
 
 def load_for_inference(path: str, device: torch.device, *, dtype: str, attention: str) -> Policy:
-    """The checkpoint on its device, nothing of it to be trained."""
-    frozen = {"vision": True, "projector": True, "language": True}
-    policy = load_pretrained(path=path, dtype=dtype, attention=attention, frozen=frozen)
+    """The checkpoint on its device."""
+    policy = load_checkpoint(path, dtype=dtype, attention=attention, named="checkpoint")
     policy.model.to(device)
     return policy

@@ -1,6 +1,7 @@
 """From checked settings to a finished evaluation folder: answer, score, draw, and say what came out."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -19,6 +20,7 @@ from museg.evaluation.prediction_file import alone
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.rules import make_rule
 from museg.evaluation.run_folder import IDENTITY_FILE, write_config, write_identity
+from museg.evaluation.samples import Answer
 from museg.evaluation.saved_answers import read_answers
 from museg.evaluation.score import score, write_scores
 from museg.files import sha256_of
@@ -70,10 +72,8 @@ def _score(
     _tell_of_replaced(output, file)
     with _timed(timings_s, "scoring"):
         saved = read_answers(file, benchmark.samples, rule_name, benchmark.unasked)
-        unreadable = sum(answer.fault == AnswerFault.UNREADABLE_VIDEO for answer in saved.answers.values())
-        notes = [f"{unreadable} questions count as failures because their video could not be read."] * bool(unreadable)
         scored = score(benchmark.samples, saved.answers, make_rule(rule_name, captions=settings["captions"]))
-        report = write_scores(scored, output, name, [*saved.notes, *notes])
+        report = write_scores(scored, output, name, [*saved.notes, *_notes_on_videos(saved.answers)])
     write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}
@@ -82,6 +82,18 @@ def _score(
     page = write_evaluation_page(output)
     show_scores(report)
     print(f"report: {page.html}  numbers: {output / 'metrics.json'}  answers, one by one: {output / 'samples.jsonl'}")
+
+
+def _notes_on_videos(answers: Mapping[int, Answer]) -> list[str]:
+    """Why questions were not asked, where that has to do with their videos."""
+    faults = Counter(answer.fault for answer in answers.values())
+    absent, unreadable = faults[AnswerFault.ABSENT_VIDEO.value], faults[AnswerFault.UNREADABLE_VIDEO.value]
+    told = {
+        f"{absent} questions count as failures because their video is not there.": absent,
+        f"{unreadable} questions count as failures because no decoder reads their video (quarantine.jsonl says why); "
+        "once the file is replaced, the same command asks them again.": unreadable,
+    }
+    return [sentence for sentence, number in told.items() if number]
 
 
 def _tell_of_replaced(output: Path, file: Path) -> None:

@@ -12,6 +12,10 @@ from museg.metrics.sample_table import SampleTable
 from museg.metrics.window_scores import saliency_of, windows_of
 
 
+TEXTS = (None, AnswerFault.NO_ANSWER_BLOCK.value, AnswerFault.EMPTY.value)
+"""Faults of answers that are texts, if ones that name no window."""
+
+
 class ReleasedGroundingRule(Rule):
     """The released grounding script, by the task that its command line names; None: by each sample's own."""
 
@@ -85,7 +89,7 @@ class MomentRetrievalRule(Rule):
         segments = reading.segments or ()
         given = answer.windows or (windows_of(segments, sample.duration_s) if segments else ())
         # The published stand-in, the whole video, is for a text that names no window. Nothing stands in for no text.
-        has_text = answer.windows is None and answer.fault in (None, AnswerFault.NO_ANSWER_BLOCK.value)
+        has_text = answer.windows is None and answer.fault in TEXTS
         windows = windows_of((), sample.duration_s) if has_text and not given else given
         tables["moments"]["official"].update(position, windows, sample.targets)
         tables["moments"]["corrected"].update(position, given, sample.targets)
