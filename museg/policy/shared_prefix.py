@@ -15,18 +15,18 @@ two tokens, with two completions each (a, b and c, d); everything else in the ma
     p1         #  #  #
     p2                  #
     p2                  #  #
-    a          #  #  #        #                        Three kinds of pieces hold every # once:
-    a          #  #  #        #  #                     - each prompt within itself, causal
-    b          #  #  #              #                  - each completion within itself, causal
-    c                   #  #           #               - all completions of a prompt to all of that prompt
+    a          #  #  #        #                        Two kinds of pieces hold every # once:
+    a          #  #  #        #  #                     - each prompt and each completion within itself, causal
+    b          #  #  #              #                  - all completions of a prompt to all of that prompt
+    c                   #  #           #
     c                   #  #           #  #
     c                   #  #           #  #  #
     d                   #  #                    #
 
 On a processor every piece is one call of torch's kernel; a completion's two pieces are merged by the logarithms of
-their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact. No
-key is copied and no length is padded. On a GPU flex_attention skips the empty blocks of the mask where triton is
-installed; elsewhere the mask is spelt out. No one has run the two on a GPU yet.
+their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact.
+Nothing is padded or kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
+elsewhere the mask is spelt out; neither has been run on a GPU yet.
 """
 
 import importlib.util
@@ -93,29 +93,23 @@ class PackedRow:
     @classmethod
     def of(cls, batch: PromptBatch, mask: Tensor, num_generations: int) -> "PackedRow":
         """Pack the prompts of `batch` and completions with `mask` [N, C]."""
-        device, is_prompt = mask.device, batch.attention_mask.bool()
-        group_of = torch.arange(len(is_prompt), device=device).repeat_interleave(num_generations)  # [N]
+        device, is_prompt, num_prompts = mask.device, batch.attention_mask.bool(), len(batch.attention_mask)
+        group_of = torch.arange(num_prompts, device=device).repeat_interleave(num_generations)  # [N]
         is_read = torch.cat([mask[:, 1:], mask.new_zeros(len(mask), 1)], dim=1)
-        prompt_lengths, lengths = is_prompt.sum(dim=1), is_read.sum(dim=1)  # [B], [N]
-        prompt_ends = prompt_lengths.cumsum(0)
-        starts = prompt_ends[-1] + lengths.cumsum(0) - lengths  # [N]
+        lengths = torch.cat([is_prompt.sum(dim=1), is_read.sum(dim=1)])  # [B + N] of prompts, then completions
+        starts = lengths.cumsum(0) - lengths
         steps = torch.arange(mask.shape[1], device=device)
-        places = starts[:, None] + steps  # [N, C] of each token that is read
-        last_of_prompt = (prompt_ends - 1)[group_of, None]  # [N, 1]
+        places = starts[num_prompts:, None] + steps  # [N, C] of each token that is read
+        last_of_prompt = (starts + lengths - 1)[group_of, None]  # [N, 1]
         positions = (batch.next_position[group_of, None] + steps)[is_read]  # [S - tokens of prompts]
-        owners = torch.arange(len(is_prompt), device=device), torch.arange(len(mask), device=device)
-        counts = torch.cat([prompt_lengths, lengths])
+        owners = torch.arange(-num_prompts, len(mask), device=device).clamp(min=-1)  # [B + N]
         return cls(
             is_read=is_read,
             place_before=torch.cat([last_of_prompt, places[:, :-1]], dim=1),
             position_ids=torch.cat([batch.position_ids[:, is_prompt], positions.expand(3, -1)], dim=1)[:, None],
-            prompt_of=torch.cat([owners[0], group_of]).repeat_interleave(counts),
-            completion_of=torch.cat([torch.full_like(owners[0], -1), owners[1]]).repeat_interleave(counts),
-            pieces=[
-                *_within(prompt_ends - prompt_lengths, prompt_lengths),
-                *_within(starts, lengths),
-                *_across(prompt_ends - prompt_lengths, prompt_lengths, starts, lengths, num_generations),
-            ],
+            prompt_of=torch.cat([group_of[::num_generations], group_of]).repeat_interleave(lengths),
+            completion_of=owners.repeat_interleave(lengths),
+            pieces=_within(starts, lengths) + _across(starts, lengths, num_prompts),
         )
 
     def sees(self, query: Tensor, key: Tensor) -> Tensor:
@@ -146,22 +140,20 @@ def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
     return pieces
 
 
-def _across(
-    prompt_starts: Tensor, prompt_lengths: Tensor, starts: Tensor, lengths: Tensor, num_generations: int
-) -> list[Piece]:
-    """All that is read of a prompt's completions, which stands in one run, to the prompt."""
+def _across(starts: Tensor, lengths: Tensor, num_prompts: int) -> list[Piece]:
+    """All that is read of a prompt's completions, which stand next to each other, to the prompt."""
 
     def run(start: int, length: int) -> Tensor:
         return torch.arange(start, start + length, device=starts.device)[None]
 
-    begins = starts[::num_generations].tolist()
-    totals = lengths.view(-1, num_generations).sum(dim=1).tolist()
-    prompts = zip(begins, totals, prompt_starts.tolist(), prompt_lengths.tolist(), strict=True)
+    begins = starts[num_prompts:].view(num_prompts, -1)[:, 0].tolist()
+    totals = lengths[num_prompts:].view(num_prompts, -1).sum(dim=1).tolist()
+    prompts = zip(begins, totals, starts.tolist(), lengths.tolist(), strict=False)
     return [(run(begin, total), run(*prompt), False) for begin, total, *prompt in prompts if total]
 
 
 class _Pieces(torch.autograd.Function):
-    """Attention [S, H, D] from queries, keys and values [S, H, D], piece by piece."""
+    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
@@ -169,10 +161,9 @@ class _Pieces(torch.autograd.Function):
         merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
         log_sums = merged.new_full(query.shape[:2], -torch.inf)  # [S, H]
         for queries, keys, is_causal in pieces:
-            parts = _heads_first(query[queries], key[keys], value[keys])
-            output, log_sum = _kernel(*parts, 0.0, is_causal, scale=scale)
-            output, log_sum = output.transpose(1, 2), log_sum.transpose(1, 2)  # [R, L, H, D], [R, L, H]
-            before = log_sums[queries]
+            parts = _heads_first(query.shape[1], query[queries], key[keys], value[keys])
+            output, log_sum = (found.transpose(1, 2) for found in _kernel(*parts, 0.0, is_causal, scale=scale))
+            before = log_sums[queries]  # [R, L, H], minus infinity at a token's first piece
             after = torch.logaddexp(before, log_sum)
             shares = (before - after).exp()[..., None], (log_sum - after).exp()[..., None]
             merged[queries] = merged[queries] * shares[0] + output * shares[1]
@@ -189,24 +180,24 @@ class _Pieces(torch.autograd.Function):
         query, key, value, merged, log_sums = ctx.saved_tensors
         totals = [torch.zeros_like(tensor) for tensor in (query, key, value)]
         for queries, keys, is_causal in ctx.pieces:
-            parts = _heads_first(gradient[queries], query[queries], key[keys], value[keys], merged[queries])
+            parts = gradient[queries], query[queries], key[keys], value[keys], merged[queries]
+            parts = _heads_first(query.shape[1], *parts)
             log_sum = log_sums[queries].transpose(1, 2)
             found = _kernel_backward(*parts, log_sum, 0.0, is_causal, scale=ctx.scale)
             for total, places, part in zip(totals, (queries, keys, keys), found, strict=True):
-                total[places] += part.transpose(1, 2)
+                # query heads that share a key head add up
+                total[places] += part.transpose(1, 2).unflatten(2, (total.shape[1], -1)).sum(dim=3)
         return *totals, None, None
 
 
-def _heads_first(*tensors: Tensor) -> list[Tensor]:
-    return [tensor.transpose(1, 2) for tensor in tensors]
+def _heads_first(num_heads: int, *tensors: Tensor) -> list[Tensor]:
+    """From [R, L, heads, D] to [R, H, L, D], key heads repeated for the query heads that share them."""
+    return [tensor.repeat_interleave(num_heads // tensor.shape[2], dim=2).transpose(1, 2) for tensor in tensors]
 
 
 def attend_in_pieces(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
     """On a processor: queries [1, H, S, D], keys and values [1, key heads, S, D] to [1, S, H, D]."""
-    groups = query.shape[1] // key.shape[1]
     query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return _Pieces.apply(query, key, value, row.pieces, scale)[None]
 
 
