@@ -9,9 +9,10 @@ included; and the forward of the reference. One prompt of P tokens, nearly all o
 - plain: `completion_log_probs`; vision once, prompt and completion once per completion, logits of completions alone.
 - shared: `shared_prefix_log_probs`.
 
-All three must give the same log-probabilities. Times are medians of runs in turns within one process. Memory is the
-highest resident size of a process of its own that does nothing else, above its size with both models loaded; gradients
-count, the same on all sides.
+All three must give the same log-probabilities. Times are medians of runs in turns within one process, by the wall clock
+and of the processor; the second does not run while other programs have the core: use OMP_NUM_THREADS=1 for it. Memory
+is the highest resident size of a process of its own that does nothing else, above its size with both models loaded;
+gradients count, the same on all sides.
 
 **Source** of the released way: THUNLP-MT/MUSEG 889565e, src/trainer.py, _get_per_token_logps and compute_loss.
 """
@@ -21,7 +22,6 @@ import json
 import multiprocessing
 import re
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from museg.policy.positions import prompt_position_ids
 from museg.policy.processing import PromptBatch
 from museg.policy.reference import Reference
 from museg.policy.shared_prefix import shared_prefix_log_probs
-from tests.benchmarks.scoring import RESULTS, machine
+from tests.benchmarks.scoring import CLOCKS, RESULTS, machine
 from tests.policy.sized_policy import sized_policy
 
 SIZES = {
@@ -149,8 +149,8 @@ def made_models() -> tuple[Policy, Reference]:
     return policy, Reference(policy)
 
 
-def measured_s(shape: Shape, num_runs: int) -> dict[str, list[float]]:
-    """Seconds of every side, run by run; a first round warms up and compares the results."""
+def measured_s(shape: Shape, num_runs: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds by clock and side, run by run; a first round warms up and compares the results."""
     policy, reference = made_models()
     inputs = made_inputs(policy, shape)
     right = work(SIDES["plain"], policy, reference, inputs)
@@ -158,12 +158,13 @@ def measured_s(shape: Shape, num_runs: int) -> dict[str, list[float]]:
         gap = float((work(log_probs_of, policy, reference, inputs) - right).abs().max())
         if not gap < TOLERANCE:
             raise SystemExit(f"{name} at {shape}: log-probabilities are {gap} away from those of the plain forward")
-    found: dict[str, list[float]] = {name: [] for name in SIDES}
+    found: dict[str, dict[str, list[float]]] = {clock: {name: [] for name in SIDES} for clock in CLOCKS}
     for _ in range(num_runs):
         for name, log_probs_of in SIDES.items():
-            start_s = time.perf_counter()
+            starts_s = [read() for read in CLOCKS.values()]
             work(log_probs_of, policy, reference, inputs)
-            found[name].append(round(time.perf_counter() - start_s, 4))
+            for (clock, read), start_s in zip(CLOCKS.items(), starts_s, strict=True):
+                found[clock][name].append(round(read() - start_s, 4))
     return found
 
 
@@ -188,7 +189,9 @@ def _status_mib(entry: str) -> float:
 def measured(shape: Shape, num_runs: int) -> dict[str, Any]:
     """Seconds and MiB of all sides at one shape, and how many times those of the shared prefix they are."""
     seconds = measured_s(shape, num_runs)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    medians = {
+        clock: {name: statistics.median(runs) for name, runs in sides.items()} for clock, sides in seconds.items()
+    }
     context, memory = multiprocessing.get_context("spawn"), {}
     for name in SIDES:
         with context.Pool(1) as pool:
@@ -197,7 +200,10 @@ def measured(shape: Shape, num_runs: int) -> dict[str, Any]:
         "shape": str(shape),
         "seconds": seconds,
         "peak_mib": memory,
-        "time_ratio": {name: round(medians[name] / medians["shared"], 2) for name in SIDES},
+        "time_ratio": {
+            clock: {name: round(found / sides["shared"], 2) for name, found in sides.items()}
+            for clock, sides in medians.items()
+        },
         "memory_ratio": {name: round(memory[name] / memory["shared"], 2) for name in SIDES},
     }
     print(json.dumps(found), flush=True)
