@@ -135,6 +135,7 @@ class GrpoConfig:
     clip_high: float = number(above=0)
     scale_rewards: bool = MISSING
     averaging: str = choice("sequence", "token")
+    shared_prefix: bool = MISSING
 
 
 @dataclass

@@ -48,6 +48,7 @@ def run_decoder(
     *,
     cache: Cache | None = None,
     key_mask: Tensor | None = None,
+    **attention: object,
 ) -> Tensor:
     """Return the last hidden states [R, L, hidden] of rows that start at their first token.
 
@@ -55,6 +56,7 @@ def run_decoder(
         embeds: [R, L, hidden], continuing what `cache` holds.
         position_ids: [3, R, L].
         key_mask: [R, cached + L], False at cached slots to leave out; None when all count.
+        attention: handed on to the attention of every layer (`museg.policy.shared_prefix`).
     """
     return policy.model.model.language_model(
         inputs_embeds=embeds,
@@ -62,6 +64,7 @@ def run_decoder(
         attention_mask=CAUSAL_ONLY if key_mask is None else key_mask,
         past_key_values=cache,
         use_cache=cache is not None,
+        **attention,
     ).last_hidden_state
 
 

@@ -4,6 +4,7 @@ Shapes: N = B x G rollouts; B prompts; G generations; P prompt tokens; C complet
 mask keeps); V vocabulary.
 
 The prompt is forwarded once for each of its completions; its embeddings, and with them the vision tower, only once.
+`museg.policy.shared_prefix` forwards it once for all of them, and is compared with this.
 """
 
 import torch
@@ -17,6 +18,9 @@ from museg.policy.processing import PromptBatch
 
 # Rows per pass through the decoder. Rows of similar length go together, so that short ones carry little padding.
 ROWS_PER_PASS = 32
+CHUNK_TOKENS = 128
+"""Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32. More where it is small:"""
+LOGITS_PER_CHUNK = 2**22
 
 
 def completion_log_probs(
@@ -26,7 +30,7 @@ def completion_log_probs(
     completion_mask: Tensor,
     num_generations: int,
     *,
-    chunk_tokens: int = 4096,
+    chunk_tokens: int | None = None,
 ) -> Tensor:
     """Return the log-probability [N, C], float32, of every completion token given all before it; 0 where masked.
 
@@ -36,16 +40,13 @@ def completion_log_probs(
         completion_ids: [N, C], padded on the right; the G rows of a prompt stand together. Ids of placeholders are
             treated as any other token.
         completion_mask: [N, C], nonzero at tokens that count; each row's begin at its start.
-        chunk_tokens: tokens whose V logits exist at one time; in the backward pass they are computed again.
+        chunk_tokens: tokens whose V logits exist at one time; in the backward pass they are computed again. None: as
+            many as make `LOGITS_PER_CHUNK` logits, at least `CHUNK_TOKENS`.
 
     **Source:** THUNLP-MT/MUSEG 889565e, src/trainer.py (per-token log-probabilities).
     """
     mask = completion_mask.bool()
-    if len(completion_ids) != len(batch.examples) * num_generations:
-        raise ValueError(
-            f"{len(completion_ids)} completions for {len(batch.examples)} prompts x num_generations={num_generations}: "
-            "give every prompt its whole group"
-        )
+    check_groups(batch, completion_ids, num_generations)
     prompt_embeds = embed_prompts(policy, batch)  # [B, P, hidden]
     group_of = torch.arange(len(batch.examples), device=mask.device).repeat_interleave(num_generations)
     num_tokens = mask.sum(dim=1) - batch.num_padding[group_of]
@@ -55,10 +56,19 @@ def completion_log_probs(
         hidden = _completion_hidden(policy, batch, prompt_embeds, ids, group_of[rows])  # [rows, C, hidden]
         scored_rows, scored_places = kept.nonzero(as_tuple=True)
         targets = ids[scored_rows, scored_places]  # [M]
-        values.append(_chunked_log_probs(policy, hidden[scored_rows, scored_places], targets, chunk_tokens))
+        values.append(chunked_log_probs(policy, hidden[scored_rows, scored_places], targets, chunk_tokens))
         index.append(torch.stack([rows[scored_rows], scored_places]))
     log_probs = values[0].new_zeros(mask.shape)
     return log_probs.index_put(tuple(torch.cat(index, dim=1)), torch.cat(values))
+
+
+def check_groups(batch: PromptBatch, completion_ids: Tensor, num_generations: int) -> None:
+    """Raise ValueError unless there are G completions for every prompt."""
+    if len(completion_ids) != len(batch.examples) * num_generations:
+        raise ValueError(
+            f"{len(completion_ids)} completions for {len(batch.examples)} prompts x num_generations={num_generations}: "
+            "give every prompt its whole group"
+        )
 
 
 def _trimmed(completion_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,12 +106,13 @@ def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
     return -cross_entropy(logits.to(at_least_float32), targets, reduction="none")
 
 
-def _chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int) -> Tensor:
+def chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int | None) -> Tensor:
     """Return log-probabilities [M] of `targets` [M] after hidden states [M, hidden]."""
 
     def chunk_log_probs(hidden: Tensor, targets: Tensor) -> Tensor:
         return token_log_probs(policy.model.lm_head(hidden), targets)
 
+    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // policy.model.config.text_config.vocab_size, CHUNK_TOKENS)
     if len(hidden) <= chunk_tokens:
         return chunk_log_probs(hidden, targets)
     chunks = zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True)

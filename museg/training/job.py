@@ -32,13 +32,17 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """GRPO: KL weight, how far the probability ratio may leave 1 on either side, advantage scaling, averaging."""
+    """GRPO: KL weight, how far the probability ratio may leave 1 on either side, advantage scaling, averaging.
+
+    `shared_prefix`: one forward for a whole group instead of one per completion; the numbers are the same.
+    """
 
     beta: float
     clip_low: float
     clip_high: float
     scale_rewards: bool
     averaging: Literal["sequence", "token"]
+    shared_prefix: bool
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch
 from museg.policy.reference import Reference
 from museg.policy.rollout import Rollouts, sample_rollouts
+from museg.policy.shared_prefix import shared_prefix_log_probs
 from museg.rewards.base import ScoredResponse
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
@@ -43,6 +44,7 @@ class MusegModule(PhasedModule):
     def __init__(self, policy: Policy, job: TrainingJob, reference: Reference | None = None) -> None:
         super().__init__(policy, job)
         self.reference = reference
+        self.log_probs_of = shared_prefix_log_probs if job.objective.shared_prefix else completion_log_probs
 
     def on_fit_start(self) -> None:
         """The reference is no child of this module, so it follows the policy here: DeepSpeed makes that bfloat16."""
@@ -100,7 +102,7 @@ class MusegModule(PhasedModule):
             rows = slice(part.start * num_generations, part.stop * num_generations)
             ids, mask = rollouts.completion_ids[rows], rollouts.completion_mask[rows]
             inputs = (prompts.select(list(part)), ids, mask, num_generations)
-            log_probs = completion_log_probs(self.policy, *inputs)
+            log_probs = self.log_probs_of(self.policy, *inputs)
             result = grpo_loss(
                 log_probs,
                 None,  # one update per rollout: the sampling policy is the current one
@@ -127,7 +129,7 @@ class MusegModule(PhasedModule):
         if self.reference is None:
             return None
         with torch.no_grad():
-            return completion_log_probs(self.reference.policy, *inputs)
+            return self.log_probs_of(self.reference.policy, *inputs)
 
     def describe(
         self,

@@ -143,3 +143,17 @@ def test_the_released_learning_rate_moves_float32_masters_under_bfloat16(outputs
         assert ((after[name] - before[name]).abs().max() - 1.5e-6).abs() < 0.1e-6
         assert (after[name] != before[name]).float().mean() > 0.9
         assert (after[name].bfloat16() != before[name].bfloat16()).float().mean() < 0.1
+
+
+def test_a_step_is_the_same_with_and_without_sharing_the_prefix(outputs):
+    """Policy and reference both: the second step has a KL term."""
+    sides = []
+    for shared in ("true", "false"):
+        module = museg_module(length_job(outputs, "optimizer.warmup_steps=0", f"objective.shared_prefix={shared}"))
+        sides.append([step["metrics"] for step in fit(module, [step_batch(0), step_batch(1)])])
+    for ours, plain in zip(*sides, strict=True):
+        numbers = [name for name in plain if not name.startswith("time/") and name != "train/log_prob_gap"]
+        assert {name: ours[name] for name in numbers} == pytest.approx(
+            {n: plain[n] for n in numbers}, rel=1e-3, abs=1e-5
+        )
+    assert sides[0][1]["loss/kl"] > 0

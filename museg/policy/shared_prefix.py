@@ -1,0 +1,249 @@
+"""Log-probabilities of whole groups from one forward per prompt instead of one per completion.
+
+Shapes: N = B x G rollouts; B prompts; G generations; C completion tokens; S tokens of the packed row; H heads; D width
+of a head.
+
+The prompts of a micro-batch and all that is read of their completions stand in one row without padding. A completion
+sees its prompt and itself, and continues the prompt's rotary positions as if it stood alone. Two prompts of three and
+two tokens, with two completions each (a, b and c, d); everything else in the mask is empty:
+
+    row        p1 p1 p1 p2 p2 a  a  b  c  c  c  d
+    position   0  1  2  0  1  3  4  3  2  3  4  2
+
+    p1         #
+    p1         #  #
+    p1         #  #  #
+    p2                  #
+    p2                  #  #
+    a          #  #  #        #                        Two kinds of pieces hold every # once:
+    a          #  #  #        #  #                     - each prompt and each completion within itself, causal
+    b          #  #  #              #                  - all completions of a prompt to all of that prompt
+    c                   #  #           #
+    c                   #  #           #  #
+    c                   #  #           #  #  #
+    d                   #  #                    #
+
+On a processor every piece is one call of torch's kernel; a completion's two pieces are merged by the logarithms of
+their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact.
+Nothing is padded or kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
+elsewhere the mask is spelt out; neither has been run on a GPU yet.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from museg.policy.forward import embed_prompts, run_decoder
+from museg.policy.loading import ATTENTION_KERNELS, Policy
+from museg.policy.log_probs import check_groups, chunked_log_probs
+from museg.policy.processing import PromptBatch
+
+_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+Piece = tuple[Tensor, Tensor, bool]
+"""Places [R, L] of queries and [R, K] of keys in the packed row, and whether attention between them is causal."""
+
+
+def shared_prefix_log_probs(
+    policy: Policy,
+    batch: PromptBatch,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    num_generations: int,
+    *,
+    chunk_tokens: int | None = None,
+) -> Tensor:
+    """Return the log-probability [N, C], float32, of every completion token given all before it; 0 where masked.
+
+    Arguments, result and gradients are those of `museg.policy.log_probs.completion_log_probs`, up to rounding.
+    """
+    mask = completion_mask.bool()
+    check_groups(batch, completion_ids, num_generations)
+    _check_attention(policy)
+    row = PackedRow.of(batch, mask, num_generations)
+    prompts = embed_prompts(policy, batch)[batch.attention_mask.bool()]
+    completions = policy.model.model.language_model.embed_tokens(completion_ids[row.is_read])
+    embeds = torch.cat([prompts, completions.to(prompts.dtype)])[None]  # [1, S, hidden]
+    hidden = run_decoder(policy, embeds, row.position_ids, shared_prefix=row)[0]
+    before = hidden.index_select(0, row.place_before[mask])  # [scored tokens, hidden]
+    values = chunked_log_probs(policy, before, completion_ids[mask], chunk_tokens)
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """Where everything stands: all prompts in order, then all completions in order without their last tokens."""
+
+    is_read: Tensor  # [N, C] bool, completion tokens that stand in the row: nothing is predicted from a last one
+    place_before: Tensor  # [N, C] long, place of the token that each completion token is predicted from
+    position_ids: Tensor  # [3, 1, S] long, rotary positions
+    prompt_of: Tensor  # [S] long
+    completion_of: Tensor  # [S] long, -1 within prompts
+    pieces: list[Piece]
+
+    @classmethod
+    def of(cls, batch: PromptBatch, mask: Tensor, num_generations: int) -> "PackedRow":
+        """Pack the prompts of `batch` and completions with `mask` [N, C]."""
+        device, is_prompt, num_prompts = mask.device, batch.attention_mask.bool(), len(batch.attention_mask)
+        group_of = torch.arange(num_prompts, device=device).repeat_interleave(num_generations)  # [N]
+        is_read = torch.cat([mask[:, 1:], mask.new_zeros(len(mask), 1)], dim=1)
+        lengths = torch.cat([is_prompt.sum(dim=1), is_read.sum(dim=1)])  # [B + N] of prompts, then completions
+        starts = lengths.cumsum(0) - lengths
+        steps = torch.arange(mask.shape[1], device=device)
+        places = starts[num_prompts:, None] + steps  # [N, C] of each token that is read
+        last_of_prompt = (starts + lengths - 1)[group_of, None]  # [N, 1]
+        positions = (batch.next_position[group_of, None] + steps)[is_read]  # [S - tokens of prompts]
+        owners = torch.arange(-num_prompts, len(mask), device=device).clamp(min=-1)  # [B + N]
+        return cls(
+            is_read=is_read,
+            place_before=torch.cat([last_of_prompt, places[:, :-1]], dim=1),
+            position_ids=torch.cat([batch.position_ids[:, is_prompt], positions.expand(3, -1)], dim=1)[:, None],
+            prompt_of=torch.cat([group_of[::num_generations], group_of]).repeat_interleave(lengths),
+            completion_of=owners.repeat_interleave(lengths),
+            pieces=_within(starts, lengths) + _across(starts, lengths, num_prompts),
+        )
+
+    def sees(self, query: Tensor, key: Tensor) -> Tensor:
+        """Whether the tokens at places `query` see those at places `key`."""
+        is_prompt = self.completion_of[key] < 0
+        is_own = self.completion_of[query] == self.completion_of[key]
+        return (query >= key) & (self.prompt_of[query] == self.prompt_of[key]) & (is_prompt | is_own)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """The mask spelt out: [S, S] bool."""
+        places = torch.arange(len(self.prompt_of), device=self.prompt_of.device)
+        return self.sees(places[:, None], places)
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """The mask by blocks, for flex_attention."""
+        length, device = len(self.prompt_of), self.prompt_of.device
+        return create_block_mask(lambda _b, _h, query, key: self.sees(query, key), None, None, length, length, device)
+
+
+def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
+    """Runs of tokens that see themselves; those of one length together, so that none is padded."""
+    pieces = []
+    for length in lengths[lengths > 0].unique().tolist():
+        places = starts[lengths == length, None] + torch.arange(length, device=starts.device)
+        pieces.append((places, places, True))
+    return pieces
+
+
+def _across(starts: Tensor, lengths: Tensor, num_prompts: int) -> list[Piece]:
+    """All that is read of a prompt's completions, which stand next to each other, to the prompt."""
+
+    def run(start: int, length: int) -> Tensor:
+        return torch.arange(start, start + length, device=starts.device)[None]
+
+    begins = starts[num_prompts:].view(num_prompts, -1)[:, 0].tolist()
+    totals = lengths[num_prompts:].view(num_prompts, -1).sum(dim=1).tolist()
+    prompts = zip(begins, totals, starts.tolist(), lengths.tolist(), strict=False)
+    return [(run(begin, total), run(*prompt), False) for begin, total, *prompt in prompts if total]
+
+
+class _Pieces(torch.autograd.Function):
+    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
+        """Add the pieces up, each weighted by its share of the sum that softmax divides by."""
+        merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
+        log_sums = merged.new_full(query.shape[:2], -torch.inf)  # [S, H]
+        for queries, keys, is_causal in pieces:
+            parts = _heads_first(query.shape[1], query[queries], key[keys], value[keys])
+            output, log_sum = (found.transpose(1, 2) for found in _kernel(*parts, 0.0, is_causal, scale=scale))
+            before = log_sums[queries]  # [R, L, H], minus infinity at a token's first piece
+            after = torch.logaddexp(before, log_sum)
+            shares = (before - after).exp()[..., None], (log_sum - after).exp()[..., None]
+            merged[queries] = merged[queries] * shares[0] + output * shares[1]
+            log_sums[queries] = after
+        merged = merged.to(query.dtype)
+        ctx.save_for_backward(query, key, value, merged, log_sums)
+        ctx.pieces, ctx.scale = pieces, scale
+        return merged
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Every piece's gradient follows from the merged output and the merged sums."""
+        query, key, value, merged, log_sums = ctx.saved_tensors
+        totals = [torch.zeros_like(tensor) for tensor in (query, key, value)]
+        for queries, keys, is_causal in ctx.pieces:
+            parts = gradient[queries], query[queries], key[keys], value[keys], merged[queries]
+            parts = _heads_first(query.shape[1], *parts)
+            log_sum = log_sums[queries].transpose(1, 2)
+            found = _kernel_backward(*parts, log_sum, 0.0, is_causal, scale=ctx.scale)
+            for total, places, part in zip(totals, (queries, keys, keys), found, strict=True):
+                # query heads that share a key head add up
+                total[places] += part.transpose(1, 2).unflatten(2, (total.shape[1], -1)).sum(dim=3)
+        return *totals, None, None
+
+
+def _heads_first(num_heads: int, *tensors: Tensor) -> list[Tensor]:
+    """From [R, L, heads, D] to [R, H, L, D], key heads repeated for the query heads that share them."""
+    return [tensor.repeat_interleave(num_heads // tensor.shape[2], dim=2).transpose(1, 2) for tensor in tensors]
+
+
+def attend_in_pieces(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+    """On a processor: queries [1, H, S, D], keys and values [1, key heads, S, D] to [1, S, H, D]."""
+    query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
+    return _Pieces.apply(query, key, value, row.pieces, scale)[None]
+
+
+def attend_by_blocks(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+    """The same by flex_attention, which passes over empty blocks; needs triton."""
+    flex = AttentionInterface()["flex_attention"]
+    return flex(module, query.to(value.dtype), key.to(value.dtype), value, row.block_mask, scaling=scale)[0]
+
+
+def attend_by_mask(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+    """The same by the mask spelt out: works wherever torch does."""
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    output = scaled_dot_product_attention(query, key, value, attn_mask=row.mask, scale=scale, enable_gqa=True)
+    return output.transpose(1, 2)
+
+
+def attention_for(device: torch.device) -> Callable[..., Tensor]:
+    """The way of attending that suits a device."""
+    if device.type == "cpu":
+        return attend_in_pieces
+    return attend_by_blocks if importlib.util.find_spec("triton") else attend_by_mask
+
+
+def _check_attention(policy: Policy) -> None:
+    config = policy.model.config.text_config
+    if config._attn_implementation not in ATTENTION_KERNELS or config.attention_dropout:
+        raise ValueError(
+            f"attention {config._attn_implementation!r} with dropout {config.attention_dropout} cannot share prompts: "
+            f"use one of {', '.join(ATTENTION_KERNELS)} without dropout, or objective.shared_prefix=false"
+        )
+
+
+def _sharing(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The library's `kernel`, but for calls that carry a packed row."""
+
+    @wraps(kernel)
+    def attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any) -> Any:
+        row = options.pop("shared_prefix", None)
+        if row is None:
+            return kernel(module, query, key, value, *args, **options)
+        return attention_for(query.device)(module, query, key, value, row, module.scaling), None
+
+    return attention
+
+
+# Under the names in use, not one of our own: gradient checkpointing looks the name up again in the backward pass, so a
+# model could not be switched for a call, and switching it for good would take its kernel from the rollouts.
+for _name in ATTENTION_KERNELS:
+    AttentionInterface.register(_name, _sharing(AttentionInterface()[_name]))
