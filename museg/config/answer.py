@@ -14,13 +14,10 @@ from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.run_folder import code_version, write_config
 from museg.evaluation.shards import answering_device, resolve_shard
-from museg.policy.loading import Policy, load_checkpoint
+from museg.policy.loading import EXPORTED, Policy, load_checkpoint
 from museg.video.budget import FrameBudget
 
 Settings = Mapping[str, Any]
-
-EXPORTED = "exported"
-"""Where a training run keeps its final model."""
 
 
 def answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, Any]:

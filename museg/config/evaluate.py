@@ -69,7 +69,8 @@ def _score(
     """Score the answers of the folder, or of the file given, and write everything about them."""
     name, rule_name = benchmark.settings.name, benchmark.settings.rule
     file = Path(settings["predictions"] or output / merging.PREDICTIONS)
-    _tell_of_replaced(output, file)
+    digest = sha256_of(file)
+    _tell_of_replaced(output, digest)
     with _timed(timings_s, "scoring"):
         saved = read_answers(file, benchmark.samples, rule_name, benchmark.unasked)
         scored = score(benchmark.samples, saved.answers, make_rule(rule_name, captions=settings["captions"]))
@@ -77,7 +78,7 @@ def _score(
     write_config(output, settings)
     annotation = {"file": str(benchmark.file), "sha256": benchmark.sha256}
     about = {"benchmark": name, "rule": rule_name, "num_samples": len(benchmark.samples), "annotation": annotation}
-    about["predictions_sha256"] = sha256_of(file)
+    about["predictions_sha256"] = digest
     write_identity(output, {**about, **subject, "timings_s": timings_s})
     page = write_evaluation_page(output)
     show_scores(report)
@@ -96,10 +97,10 @@ def _notes_on_videos(answers: Mapping[int, Answer]) -> list[str]:
     return [sentence for sentence, number in told.items() if number]
 
 
-def _tell_of_replaced(output: Path, file: Path) -> None:
-    """Say so where the folder holds the scores of another file of answers."""
+def _tell_of_replaced(output: Path, digest: str) -> None:
+    """Say so where the folder holds the scores of answers of another digest."""
     identity = output / IDENTITY_FILE
-    if identity.is_file() and sha256_of(file) not in identity.read_text(encoding="utf-8", errors="replace"):
+    if identity.is_file() and digest not in identity.read_text(encoding="utf-8", errors="replace"):
         print(f"note: this replaces the scores of other answers in {output}")
 
 

@@ -109,9 +109,10 @@ def shards(settings: Settings) -> Iterator[Violation]:
     """Shards have a place to meet, and a number each."""
     index, count = settings["shard"]["index"], settings["shard"]["count"]
     if (index is None) != (count is None):
-        yield Violation("shard", "needs both index and count, or neither", settings["shard"])
+        remedy = "for example shard.index=0 shard.count=4"
+        yield Violation("shard", "needs both index and count, or neither", settings["shard"], remedy)
     elif index is not None and index >= count:
-        yield Violation("shard.index", f"must be below shard.count ({count})", index)
+        yield Violation("shard.index", f"must be below shard.count ({count})", index, "indices count from 0")
     several = count is not None or any(os.environ.get(name, "1") != "1" for name in SEVERAL_PROCESSES)
     if several and settings["checkpoint"] is not None and settings["output"] is None:
         yield Violation(

@@ -11,11 +11,11 @@ import re
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from museg.config import evaluate_schema, evaluation_schema, task_schema, training_schema
+from museg.config import evaluation_schema, task_schema, training_schema
 from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "schema": {"train": training_schema.TrainConfig, "evaluate": evaluate_schema.EvaluateConfig},
+    "schema": {"train": training_schema.TrainConfig, "evaluate": evaluation_schema.EvaluateConfig},
     "schema/method": {"lightning": TargetConfig, "supervised": training_schema.SupervisedMethodConfig},
     "schema/optimizer": {"adamw": training_schema.OptimizerConfig},
     "schema/trainer": {"lightning": training_schema.TrainerConfig},

@@ -18,6 +18,8 @@ from museg.policy.vision_attention import use_batched_windows
 from museg.video.patches import CLIP_MEAN, CLIP_STD
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+EXPORTED = "exported"
+"""The folder of a training run that holds its final model."""
 ATTENTION_KERNELS = ("sdpa", "flash_attention_2")
 TOKENS = {
     "eos_id": "<|im_end|>",

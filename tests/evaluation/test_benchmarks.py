@@ -7,6 +7,7 @@ from museg.config import evaluation_schema
 from museg.data.dataset import resolve_video
 from museg.evaluation import benchmarks
 from museg.evaluation.benchmarks import read_benchmark
+from museg.evaluation.rules import make_rule
 from museg.video.synthetic_layout import SyntheticSettings
 from tests.evaluation.annotation_files import ET_BENCH, GROUNDING, lines_file, list_file, settings
 
@@ -108,3 +109,4 @@ def test_settings_are_checked(changes, rule):
 def test_schema_knows_the_same_formats_and_rules():
     assert tuple(benchmarks.FORMATS) == evaluation_schema.FORMATS
     assert benchmarks.RULES == evaluation_schema.RULES
+    assert [make_rule(name, captions=False).name for name in benchmarks.RULES] == list(benchmarks.RULES)

@@ -69,11 +69,16 @@ def test_lines_of_another_version_are_refused(tmp_path):
 
 
 def test_a_spoiled_mean_is_null_and_its_sample_says_inf(tmp_path):
-    # a truth without length met by nothing but itself has no IoU: the released script's mean becomes NaN
-    samples = [sample(0, (5, 5), task="tvg"), sample(1, (0, 10), task="tvg")]
-    answers = {0: Answer("no"), 1: Answer("0-10")}
-    spoiled = score(samples, answers, make_rule("released_tvg"))
-    assert spoiled.report("mine")["scores"]["official"]["m_iou"] == 0.5  # unread: 0, not NaN
+    # equal ranges without length have no IoU (0/0), which makes the mean of the published script NaN but is no hit
+    samples = [sample(row, (5, 5), task="tvg", annotation={"tgt": [5, 5]}) for row in (0, 1)]
+    rule = make_rule("et_bench", captions=False)
+    report = write_scores(score(samples, {0: Answer("5 - 5"), 1: Answer("1 - 9")}, rule), tmp_path, "mine")
+    official = report["groups"]["tvg/made_up"]["official"]
+    assert (official["mIoU"], official["F1"]) == (None, 0.0)
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text("utf-8").splitlines()]
+    assert [line["values"]["official"]["iou"] for line in lines] == ["inf", 0.0]
+    restored = tables_from_samples(lines, rule)["tvg/made_up"]["official"].compute()
+    assert math.isnan(restored["mIoU"]) and restored["F1"] == 0.0
     assert plain({"a": math.inf, "b": math.nan, "c": [1.0]}) == {"a": "inf", "b": None, "c": [1.0]}
 
 
