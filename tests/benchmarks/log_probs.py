@@ -17,14 +17,9 @@ gradients count, the same on all sides.
 **Source** of the released way: THUNLP-MT/MUSEG 889565e, src/trainer.py, _get_per_token_logps and compute_loss.
 """
 
-import argparse
 import json
-import multiprocessing
-import re
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,42 +32,23 @@ from museg.policy.positions import prompt_position_ids
 from museg.policy.processing import PromptBatch
 from museg.policy.reference import Reference
 from museg.policy.shared_prefix import shared_prefix_log_probs
-from tests.benchmarks.scoring import CLOCKS, RESULTS, machine
+from tests.benchmarks.measure import (
+    SIZES,
+    Seconds,
+    Shape,
+    benchmark_parser,
+    comparison,
+    interleaved,
+    peak_mib,
+    write_results,
+)
 from tests.policy.sized_policy import sized_policy
 
-SIZES = {
-    "hidden_size": 256,
-    "num_layers": 6,
-    "num_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 704,
-    "vocab_size": 20_000,
-    "vision_hidden_size": 128,
-    "vision_depth": 6,
-}
 FRAME_GRID = (12, 16)
 """Patches of a frame, 168 x 224 px: 48 tokens for every two frames."""
 TEXT_TOKENS = 64
 """At least as many of a prompt are text."""
 TOLERANCE = 1e-4
-MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Prompt tokens, tokens of every completion, completions."""
-
-    prompt: int
-    completion: int
-    generations: int
-
-    @classmethod
-    def read(cls, text: str) -> "Shape":
-        """From "1024x128x8"."""
-        return cls(*map(int, text.split("x")))
-
-    def __str__(self) -> str:
-        return f"P{self.prompt} C{self.completion} G{self.generations}"
 
 
 Inputs = tuple[PromptBatch, Tensor, Tensor, int]
@@ -149,8 +125,8 @@ def made_models() -> tuple[Policy, Reference]:
     return policy, Reference(policy)
 
 
-def measured_s(shape: Shape, num_runs: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds by clock and side, run by run; a first round warms up and compares the results."""
+def measured_s(shape: Shape, num_runs: int) -> Seconds:
+    """Seconds by clock and side, run by run, once the results have been compared."""
     policy, reference = made_models()
     inputs = made_inputs(policy, shape)
     right = work(SIDES["plain"], policy, reference, inputs)
@@ -158,76 +134,34 @@ def measured_s(shape: Shape, num_runs: int) -> dict[str, dict[str, list[float]]]
         gap = float((work(log_probs_of, policy, reference, inputs) - right).abs().max())
         if not gap < TOLERANCE:
             raise SystemExit(f"{name} at {shape}: log-probabilities are {gap} away from those of the plain forward")
-    found: dict[str, dict[str, list[float]]] = {clock: {name: [] for name in SIDES} for clock in CLOCKS}
-    for _ in range(num_runs):
-        for name, log_probs_of in SIDES.items():
-            starts_s = [read() for read in CLOCKS.values()]
-            work(log_probs_of, policy, reference, inputs)
-            for (clock, read), start_s in zip(CLOCKS.items(), starts_s, strict=True):
-                found[clock][name].append(round(read() - start_s, 4))
-    return found
+    return interleaved({name: partial(work, side, policy, reference, inputs) for name, side in SIDES.items()}, num_runs)
 
 
-def peak_mib(name: str, shape: Shape, num_threads: int) -> float:
-    """Highest resident size during one side's work, above that before it; asks for a process of its own."""
-    torch.set_num_threads(num_threads)
+def prepared(name: str, shape: Shape) -> Callable[[], Tensor]:
+    """One side's work, its models loaded."""
     policy, reference = made_models()
-    inputs = made_inputs(policy, shape)
-    before = _status_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # the highest size so far is forgotten: building the models is not meant
-    work(SIDES[name], policy, reference, inputs)
-    return round(_status_mib("VmHWM") - before, 1)
-
-
-def _status_mib(entry: str) -> float:
-    found = re.search(rf"{entry}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 / MIB
+    return partial(work, SIDES[name], policy, reference, made_inputs(policy, shape))
 
 
 def measured(shape: Shape, num_runs: int) -> dict[str, Any]:
     """Seconds and MiB of all sides at one shape, and how many times those of the shared prefix they are."""
     seconds = measured_s(shape, num_runs)
-    medians = {
-        clock: {name: statistics.median(runs) for name, runs in sides.items()} for clock, sides in seconds.items()
-    }
-    context, memory = multiprocessing.get_context("spawn"), {}
-    for name in SIDES:
-        with context.Pool(1) as pool:
-            memory[name] = pool.apply(peak_mib, (name, shape, torch.get_num_threads()))
-    found = {
-        "shape": str(shape),
-        "seconds": seconds,
-        "peak_mib": memory,
-        "time_ratio": {
-            clock: {name: round(found / sides["shared"], 2) for name, found in sides.items()}
-            for clock, sides in medians.items()
-        },
-        "memory_ratio": {name: round(memory[name] / memory["shared"], 2) for name in SIDES},
-    }
-    print(json.dumps(found), flush=True)
-    return found
+    peaks_mib = {name: peak_mib(prepared, name, shape) for name in SIDES}
+    row = comparison("log-probabilities", shape, ours="shared", seconds=seconds, peaks_mib=peaks_mib)
+    print(json.dumps(row), flush=True)
+    return row
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    facts = machine()
-    name = re.sub(r"\W+", "_", f"log_probs {facts['processor']} {facts['num_cores']} cores".lower())
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--shapes", nargs="+", type=Shape.read, default=[Shape(1024, 128, 8), Shape(2048, 128, 8)])
-    parser.add_argument("--runs", type=int, default=5, help="how often each side is measured")
-    parser.add_argument("--quick", action="store_true", help="one run of a small shape, nothing written unless --out")
-    parser.add_argument("--out", type=Path, help=f"JSON file for the results (default: {RESULTS / name}.json)")
     options = parser.parse_args(arguments)
     if options.quick:
         options.shapes, options.runs = [Shape(256, 32, 4)], 1
-    results = {"machine": facts, "shapes": [measured(shape, options.runs) for shape in options.shapes]}
-    out = options.out or (None if options.quick else RESULTS / f"{name}.json")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        print(f"written to {out}")
+    rows = [measured(shape, options.runs) for shape in options.shapes]
+    if options.out or not options.quick:
+        print(f"written to {write_results('log_probs', rows, options.out)}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ on a machine that has nothing else to do, with OMP_NUM_THREADS=1; ratios are tho
 import argparse
 import itertools
 import json
-import os
-import platform
 import random
 import re
 import sys
@@ -29,28 +27,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from museg.evaluation.benchmarks import BenchmarkSettings, read_benchmark
 from museg.evaluation.rule import Rule
 from museg.evaluation.rules import make_rule
-from museg.evaluation.run_folder import code_version
 from museg.evaluation.saved_answers import read_answers
 from museg.evaluation.score import Scored, score, write_scores
 from museg.metrics.sentence_similarity import load_encoder
 from tests.benchmarks import released_parsers, released_rules
 from tests.benchmarks.made_et_bench import kind_of_answer, made_completions, made_rows, moved, sentence
+from tests.benchmarks.measure import CLOCKS, RESULTS, machine
 from tests.shared import ANNOTATIONS
 
-RESULTS = Path(__file__).resolve().parent / "results"
 CONF = Path(__file__).resolve().parents[2] / "conf" / "benchmark"
 CHARADES, ET_BENCH = "charades_sta", "et_bench"
 RELEASED_CHARADES = ANNOTATIONS / "eval" / "charades_sta.json"
 NUM_CHARADES = 3720
 SIDES = ("released", "official", "ours")
-CLOCKS = {"wall_s": time.perf_counter, "processor_s": time.process_time}
-"""The second does not run while other programs have the core; with several threads it runs for each of them."""
 TOLERANCE = 1e-9
 """Charades-STA is not rounded, and the sides add up in another order; scores of five decimals must be the same."""
 
@@ -201,21 +195,6 @@ def _one_run(
     return numbers, {
         "released_encoder_calls": similarity.num_calls,
         "released_encoder_s": round(similarity.seconds, 3),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """The processor and the versions that the seconds belong to."""
-    file = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*:\s*(.*)", file.read_text()) if file.exists() else None
-    return {
-        "processor": named[1] if named else platform.processor() or platform.machine(),
-        "num_cores": os.cpu_count(),
-        "num_threads": torch.get_num_threads(),
-        "load_average": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "code": code_version(),
     }
 
 

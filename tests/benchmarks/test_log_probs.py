@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.benchmarks import log_probs
+from tests.benchmarks.measure import Shape, peak_here_mib
 
-SHAPE = log_probs.Shape.read("160x6x3")
+SHAPE = Shape.read("160x6x3")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def test_all_sides_are_measured_and_agree():
 def test_a_side_that_disagrees_is_noticed(monkeypatch):
     shifted = {"shared": lambda *inputs: log_probs.SIDES["plain"](*inputs) + 1e-3}
     monkeypatch.setattr(log_probs, "SIDES", log_probs.SIDES | shifted)
-    with pytest.raises(SystemExit, match=r"shared at P160 C6 G3: log-probabilities are 0\.00"):
+    with pytest.raises(SystemExit, match=r"shared at 160x6x3: log-probabilities are 0\.00"):
         log_probs.measured_s(SHAPE, 1)
 
 
@@ -47,4 +48,4 @@ def test_the_peak_is_that_of_the_work(monkeypatch):
         return log_probs.SIDES["shared"](policy, batch, ids, mask, num_generations)
 
     monkeypatch.setattr(log_probs, "SIDES", log_probs.SIDES | {"holding": holding})
-    assert log_probs.peak_mib("holding", SHAPE, 1) > 60
+    assert peak_here_mib(log_probs.prepared("holding", SHAPE)) > 60
