@@ -25,7 +25,7 @@ two tokens, with two completions each (a, b and c, d); everything else in the ma
 
 On a processor every piece is one call of torch's kernel; a completion's two pieces are merged by the logarithms of
 their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact.
-Nothing is padded or kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
+Nothing is kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
 elsewhere the mask is spelt out; neither has been run on a GPU yet.
 """
 
@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from museg.policy.forward import embed_prompts, run_decoder
@@ -50,7 +50,10 @@ _kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 Piece = tuple[Tensor, Tensor, bool]
-"""Places [R, L] of queries and [R, K] of keys in the packed row, and whether attention between them is causal."""
+"""Places [R, L] of queries and [R, K] of keys in the packed row, and whether they are the same tokens: these come
+first, are causal, and hold every token once. Lengths that round up to the same multiple of these share a call:"""
+RUN_TOKENS = 8
+GROUP_TOKENS = 64
 
 
 def shared_prefix_log_probs(
@@ -132,67 +135,85 @@ class PackedRow:
 
 
 def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
-    """Runs of tokens that see themselves; those of one length together, so that none is padded."""
-    pieces = []
-    for length in lengths[lengths > 0].unique().tolist():
-        places = starts[lengths == length, None] + torch.arange(length, device=starts.device)
-        pieces.append((places, places, True))
-    return pieces
+    """Runs of tokens that see themselves; those of about one length together."""
+    kinds = -(-lengths // RUN_TOKENS)
+    return [
+        (places, places, True)
+        for kind in kinds[kinds > 0].unique()
+        for places in [_places(starts[kinds == kind], lengths[kinds == kind], int(lengths.sum()))]
+    ]
 
 
 def _across(starts: Tensor, lengths: Tensor, num_prompts: int) -> list[Piece]:
-    """All that is read of a prompt's completions, which stand next to each other, to the prompt."""
+    """All that is read of a prompt's completions, which stand next to each other, to the prompt.
 
-    def run(start: int, length: int) -> Tensor:
-        return torch.arange(start, start + length, device=starts.device)[None]
+    Prompts of one length whose groups have about one length go together.
+    """
+    blank, (of_prompts, of_groups) = int(lengths.sum()), (lengths[:num_prompts], lengths[num_prompts:])
+    begins, of_groups = (each.view(num_prompts, -1) for each in (starts[num_prompts:], of_groups))
+    begins, of_groups = begins[:, 0], of_groups.sum(dim=1)
+    kinds, kind_of = torch.stack([of_prompts, -(-of_groups // GROUP_TOKENS)]).unique(dim=1, return_inverse=True)
+    alike = [(kind_of == kind).nonzero().squeeze(1) for kind in range(kinds.shape[1]) if kinds[1, kind]]
+    return [(_places(begins[p], of_groups[p], blank), _places(starts[p], of_prompts[p], blank), False) for p in alike]
 
-    begins = starts[num_prompts:].view(num_prompts, -1)[:, 0].tolist()
-    totals = lengths[num_prompts:].view(num_prompts, -1).sum(dim=1).tolist()
-    prompts = zip(begins, totals, starts.tolist(), lengths.tolist(), strict=False)
-    return [(run(begin, total), run(*prompt), False) for begin, total, *prompt in prompts if total]
+
+def _places(starts: Tensor, lengths: Tensor, blank: int) -> Tensor:
+    """Places [R, longest] of runs of tokens; `blank` beyond the end of shorter ones."""
+    steps = torch.arange(int(lengths.max()), device=starts.device)
+    return torch.where(steps < lengths[:, None], starts[:, None] + steps, blank)
 
 
 class _Pieces(torch.autograd.Function):
-    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece."""
+    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece.
+
+    A blank token at place S stands wherever a run is shorter than those it shares a call with. Being behind them it is
+    not seen; its own result is dropped, and its gradient is zero.
+    """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
         """Add the pieces up, each weighted by its share of the sum that softmax divides by."""
+        query, key, value = (pad(tensor, (0, 0, 0, 0, 0, 1)) for tensor in (query, key, value))
         merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
-        log_sums = merged.new_full(query.shape[:2], -torch.inf)  # [S, H]
-        for queries, keys, is_causal in pieces:
+        log_sums = merged.new_zeros(query.shape[:2])  # [S + 1, H]
+        for queries, keys, is_own in pieces:
             parts = _heads_first(query.shape[1], query[queries], key[keys], value[keys])
-            output, log_sum = (found.transpose(1, 2) for found in _kernel(*parts, 0.0, is_causal, scale=scale))
-            before = log_sums[queries]  # [R, L, H], minus infinity at a token's first piece
-            after = torch.logaddexp(before, log_sum)
-            shares = (before - after).exp()[..., None], (log_sum - after).exp()[..., None]
-            merged[queries] = merged[queries] * shares[0] + output * shares[1]
-            log_sums[queries] = after
+            output, log_sum = (found.transpose(1, 2) for found in _kernel(*parts, 0.0, is_own, scale=scale))
+            if not is_own:
+                before, own_log_sum = log_sums[queries], log_sum
+                log_sum = torch.logaddexp(before, own_log_sum)
+                shares = ((part - log_sum).exp()[..., None] for part in (before, own_log_sum))
+                output = merged[queries] * next(shares) + output * next(shares)
+            merged[queries], log_sums[queries] = output.to(merged.dtype), log_sum.to(merged.dtype)
         merged = merged.to(query.dtype)
         ctx.save_for_backward(query, key, value, merged, log_sums)
         ctx.pieces, ctx.scale = pieces, scale
-        return merged
+        return merged[:-1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Every piece's gradient follows from the merged output and the merged sums."""
         query, key, value, merged, log_sums = ctx.saved_tensors
-        totals = [torch.zeros_like(tensor) for tensor in (query, key, value)]
-        for queries, keys, is_causal in ctx.pieces:
+        gradient = pad(gradient, (0, 0, 0, 0, 0, 1))
+        totals = [torch.empty_like(tensor) for tensor in (query, key, value)]
+        for queries, keys, is_own in ctx.pieces:
             parts = gradient[queries], query[queries], key[keys], value[keys], merged[queries]
             parts = _heads_first(query.shape[1], *parts)
             log_sum = log_sums[queries].transpose(1, 2)
-            found = _kernel_backward(*parts, log_sum, 0.0, is_causal, scale=ctx.scale)
+            found = _kernel_backward(*parts, log_sum, 0.0, is_own, scale=ctx.scale)
             for total, places, part in zip(totals, (queries, keys, keys), found, strict=True):
-                # query heads that share a key head add up
-                total[places] += part.transpose(1, 2).unflatten(2, (total.shape[1], -1)).sum(dim=3)
-        return *totals, None, None
+                part = part.transpose(1, 2)
+                if part.shape[2] > total.shape[1]:  # query heads that share a key head add up
+                    part = part.unflatten(2, (total.shape[1], -1)).sum(dim=3)
+                total[places] = part if is_own else total[places] + part
+        return *(total[:-1] for total in totals), None, None
 
 
 def _heads_first(num_heads: int, *tensors: Tensor) -> list[Tensor]:
     """From [R, L, heads, D] to [R, H, L, D], key heads repeated for the query heads that share them."""
-    return [tensor.repeat_interleave(num_heads // tensor.shape[2], dim=2).transpose(1, 2) for tensor in tensors]
+    repeated = (t if t.shape[2] == num_heads else t.repeat_interleave(num_heads // t.shape[2], dim=2) for t in tensors)
+    return [tensor.transpose(1, 2) for tensor in repeated]
 
 
 def attend_in_pieces(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):

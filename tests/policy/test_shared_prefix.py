@@ -157,12 +157,12 @@ def test_the_row_is_as_drawn(windowed):
 
 def test_the_pieces_hold_every_pair_once(windowed):
     row = packed_as_drawn(windowed)
-    count = torch.zeros(12, 12, dtype=torch.long)
+    count = torch.zeros(13, 13, dtype=torch.long)  # the last place is blank
     for queries, keys, is_causal in row.pieces:
         for query, key in zip(queries, keys, strict=True):
             seen = torch.ones(len(query), len(key), dtype=torch.long)
             count[query[:, None], key] += seen.tril() if is_causal else seen
-    assert torch.equal(count, row.mask.long())
+    assert torch.equal(count[:12, :12], row.mask.long())
 
 
 def test_by_blocks_equals_in_pieces(windowed, inputs, monkeypatch):
