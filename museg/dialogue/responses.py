@@ -9,7 +9,7 @@ Text is data here: no input raises, and the cost is linear in its length.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +17,7 @@ from museg.temporal.segments import Segment
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 _NUMBER = re.compile(r"\d+\.*\d*")
 
 
@@ -65,20 +66,22 @@ def read_strict(text: str) -> ParsedResponse:
 
     Source: THUNLP-MT/MUSEG 889565e, src/train.py, the format and matching rewards, which share this grammar.
     """
-    answer = answer_block(text)
+    places = {tag: _only_place(text, tag) for tag in TAGS}
+    answer = _between(text, places, ANSWER_OPEN, ANSWER_CLOSE)
     boundaries_s = None if answer is None else _read_boundaries(answer)
     segments = None if boundaries_s is None else _pair_up(boundaries_s)
     if segments is not None and not _are_proper(segments):
         segments = None
     if answer is None:
         fault = Fault.NO_ANSWER
-    elif not _has_both_blocks_only(text):
+    elif not _has_both_blocks_only(text, places):
         fault = Fault.BAD_TAGS
     elif boundaries_s is None:
         fault = Fault.UNREADABLE
     else:
         fault = Fault.NOT_A_SEGMENT if segments is None else None
-    return ParsedResponse(text, _inside(text, THINK_OPEN, THINK_CLOSE), answer, segments, fault, boundaries_s)
+    reasoning = _between(text, places, THINK_OPEN, THINK_CLOSE)
+    return ParsedResponse(text, reasoning, answer, segments, fault, boundaries_s)
 
 
 def read_lenient(text: str) -> ParsedResponse:
@@ -117,22 +120,33 @@ def read_number_pairs(answer: str) -> tuple[tuple[Segment, ...], Fault | None]:
 
 def _inside(text: str, opening: str, closing: str) -> str | None:
     """What stands between two tags that occur exactly once each, in this order; None otherwise."""
-    if text.count(opening) != 1 or text.count(closing) != 1:
+    return _between(text, {tag: _only_place(text, tag) for tag in (opening, closing)}, opening, closing)
+
+
+def _only_place(text: str, tag: str) -> int:
+    """Where a tag begins that occurs exactly once; -1 otherwise."""
+    first = text.find(tag)
+    return first if first == text.rfind(tag) else -1
+
+
+def _between(text: str, places: Mapping[str, int], opening: str, closing: str) -> str | None:
+    """What stands between two tags with their `_only_place`s; None where one has none or they stand the other way."""
+    start, end = places[opening], places[closing]
+    if start < 0 or end < start + len(opening):
         return None
-    start, end = text.index(opening) + len(opening), text.index(closing)
-    return text[start:end] if start <= end else None
+    return text[start + len(opening) : end]
 
 
-def _has_both_blocks_only(text: str) -> bool:
+def _has_both_blocks_only(text: str, places: Mapping[str, int]) -> bool:
     """True for [space] think block [space] answer block [space], each tag exactly once; space is any Unicode
     whitespace.
     """
-    if any(text.count(tag) != 1 for tag in (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)):
+    if min(places.values()) < 0:
         return False
     stripped = text.strip()
     if not (stripped.startswith(THINK_OPEN) and stripped.endswith(ANSWER_CLOSE)):
         return False
-    between = _inside(text, THINK_CLOSE, ANSWER_OPEN)
+    between = _between(text, places, THINK_CLOSE, ANSWER_OPEN)
     return between is not None and not between.strip()
 
 

@@ -55,13 +55,25 @@ def cites_every_boundary(response: ParsedResponse, max_citations: int = 10) -> b
 
     Source: THUNLP-MT/MUSEG 889565e, src/train.py, the format reward of stage 1.
     """
-    patterns = {str(boundary_s) for boundary_s in response.boundaries_s or ()}
+    times = {str(boundary_s) for boundary_s in response.boundaries_s or ()}
     reasoning = response.reasoning or ""
-    if len(patterns) * len(reasoning) > MAX_SEARCHED_CHARS:
+    if len(times) * len(reasoning) > MAX_SEARCHED_CHARS:
         return False
-    return all(1 <= _count(pattern, reasoning, max_citations + 1) <= max_citations for pattern in patterns)
+    return all(1 <= _count(time, reasoning, max_citations + 1) <= max_citations for time in times)
 
 
-def _count(pattern: str, text: str, limit: int) -> int:
-    """Matches of `pattern` in `text`, counted up to `limit`."""
-    return sum(1 for _ in islice(re.finditer(pattern, text, re.DOTALL), limit))
+def _count(time: str, text: str, limit: int) -> int:
+    """Matches of a printed float, read as a regular expression, counted up to `limit`.
+
+    One with a point and no exponent has a fixed length and nothing to repeat: its digits are looked for as they stand,
+    several times faster than by a pattern that would have to be compiled for each new time.
+    """
+    whole, point, decimals = time.partition(".")
+    if not point or not decimals.isdigit():
+        return sum(1 for _ in islice(re.finditer(time, text, re.DOTALL), limit))
+    count, start, skip = 0, text.find(whole), len(whole) + 1
+    while start >= 0 and count < limit:
+        is_match = text.startswith(decimals, start + skip)
+        count += is_match
+        start = text.find(whole, start + (skip + len(decimals) if is_match else 1))
+    return count

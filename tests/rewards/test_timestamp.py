@@ -1,8 +1,11 @@
+import math
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from museg.dialogue.responses import read_strict
+from museg.dialogue.responses import ParsedResponse, read_strict
 from museg.rewards.format import FormatReward
 from museg.rewards.timestamp import CitationReward, TimestampReward, cites_every_boundary
 
@@ -88,3 +91,12 @@ def test_a_text_made_to_keep_the_search_busy_is_not_searched():
     # a response a thousand times as long as the usual one is searched: 2 x 200 times in 2,000 characters
     some = [f"{second}.25" for second in range(1000, 1200)]
     assert cited(" ".join(some), " ".join(f"{time}-{time}" for time in some))
+
+
+@given(st.text(alphabet="0123. en\n+", max_size=40), st.sampled_from([0.1, 1.0, 1.25, 2.0, 12.5, 1e16, 1e-5, math.inf]))
+def test_a_time_is_counted_as_its_regular_expression(reasoning, time_s):
+    """Most times are looked for without compiling a pattern; a pattern decides what is right."""
+    matches = re.findall(str(time_s), reasoning, re.DOTALL)
+    response = ParsedResponse("", reasoning, None, None, None, (time_s,))
+    for limit in (1, 2, 10):
+        assert cites_every_boundary(response, limit) is (1 <= len(matches) <= limit)
