@@ -21,9 +21,9 @@ CAUSAL_ONLY = {"full_attention": None}
 
 def encode_video(policy: Policy, video: SampledVideo) -> Tensor:
     """Return the features [video tokens, hidden] of one clip, which depend on nothing but its frames."""
-    pixel_values, grid = patchify(video.frames)
+    pixel_values, grid = patchify(torch.as_tensor(video.frames).to(policy.device))
     grid_thw = torch.tensor([grid], device=policy.device)
-    return policy.model.model.visual(pixel_values.to(policy.device), grid_thw=grid_thw).pooler_output
+    return policy.model.model.visual(pixel_values, grid_thw=grid_thw).pooler_output
 
 
 def embed_prompts(policy: Policy, batch: PromptBatch, features: Tensor | None = None) -> Tensor:
@@ -35,6 +35,7 @@ def embed_prompts(policy: Policy, batch: PromptBatch, features: Tensor | None = 
     """
     model = policy.model.model
     embeds = model.language_model.embed_tokens(batch.input_ids)  # [B, P, hidden]
+    features = batch.features if features is None else features
     if features is None:
         features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
     is_video = (batch.input_ids == policy.ids.video_id) & batch.attention_mask.bool()

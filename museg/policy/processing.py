@@ -32,6 +32,7 @@ class PromptBatch:
     position_ids: Tensor  # [3, B, P] long, rotary positions in time, height and width
     next_position: Tensor  # [B] long, rotary position of a completion's first token
     examples: tuple[GroundingExample, ...]
+    features: Tensor | None = None  # [video tokens of all prompts, hidden] of the vision tower where they are known
 
     @property
     def num_padding(self) -> Tensor:
@@ -40,23 +41,30 @@ class PromptBatch:
 
     def to(self, device: torch.device | str) -> "PromptBatch":
         """Return the batch with every tensor on `device`."""
-        tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "examples"}
-        return replace(self, **tensors)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
 
     def select(self, indices: Sequence[int]) -> "PromptBatch":
         """Return the batch of the prompts at `indices`, in that order, without padding that all of them share."""
         index = torch.as_tensor(indices, dtype=torch.long, device=self.input_ids.device)
         padding = int(self.num_padding[index].min())
-        patches = self.pixel_values_videos.split(self.video_grid_thw.prod(dim=1).tolist())
+        sizes = self.video_grid_thw.prod(dim=1)  # [B] patches of each video
+
+        def chosen(rows: Tensor) -> Tensor:
+            """Those of the chosen videos: as many per patch as the whole has, be it none."""
+            parts = rows.split((sizes * len(rows) // sizes.sum().clamp(min=1)).tolist())
+            return torch.cat([parts[i] for i in indices])
+
         return PromptBatch(
             input_ids=self.input_ids[index, padding:],
             attention_mask=self.attention_mask[index, padding:],
-            pixel_values_videos=torch.cat([patches[i] for i in indices]),
+            pixel_values_videos=chosen(self.pixel_values_videos),
             video_grid_thw=self.video_grid_thw[index],
             second_per_grid_ts=self.second_per_grid_ts[index],
             position_ids=self.position_ids[:, index, padding:],
             next_position=self.next_position[index],
             examples=tuple(self.examples[i] for i in indices),
+            features=None if self.features is None else chosen(self.features),
         )
 
 
@@ -68,7 +76,9 @@ def build_prompt_batch(
     max_context_tokens: int,
     with_pixels: bool = True,
 ) -> PromptBatch:
-    """Put the clips' questions in the given wording and their frames into tensors (on the CPU).
+    """Put the clips' questions in the given wording and their frames into tensors on the policy's device.
+
+    Frames travel there as uint8; normalising them and cutting them into patches is the device's work.
 
     Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads. `with_pixels` is
     False where the videos' features are known already, so that cutting the frames into patches would be for nothing.
@@ -84,7 +94,8 @@ def build_prompt_batch(
     for clip in clips:
         grid = _patch_grid(policy, clip)
         num_video_tokens = _num_video_tokens(policy, grid)
-        patches.append(patchify(clip.video.frames)[0] if with_pixels else torch.empty(0, PATCH_VALUES))
+        frames = torch.as_tensor(clip.video.frames).to(policy.device) if with_pixels else None
+        patches.append(torch.empty(0, PATCH_VALUES) if frames is None else patchify(frames)[0])
         grids.append(grid)
         rows.append(_prompt_ids(policy, clip.example, wording, num_video_tokens))
         _check_room(clip.example, len(rows[-1]), num_video_tokens, grid, max_context_tokens)
@@ -109,7 +120,7 @@ def build_prompt_batch(
         position_ids=position_ids,
         next_position=next_position,
         examples=tuple(clip.example for clip in clips),
-    )
+    ).to(policy.device)
 
 
 def num_prompt_tokens(policy: Policy, clip: "LoadedClip", wording: PromptWording) -> int:

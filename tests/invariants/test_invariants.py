@@ -105,7 +105,9 @@ def gradients_of(train, monkeypatch, *overrides: str) -> tuple[Path, dict[str, t
 
 @pytest.mark.parametrize("averaging", ["sequence", "token"])
 def test_micro_batches_add_up_to_the_whole_step(averaging, train, monkeypatch):
-    shared = (f"objective.averaging={averaging}", "optimizer.warmup_steps=0")
+    # one step: in later ones a rounding difference may decide a sampled token, and with it all that follows
+    only_one = ("phase.steps=1", "phase.total_steps=1")
+    shared = (f"objective.averaging={averaging}", "optimizer.warmup_steps=0", *only_one)
     together, whole = gradients_of(train, monkeypatch, *shared)
     apart, added_up = gradients_of(train, monkeypatch, *shared, "trainer.micro_batch_prompts=1")
     assert max(float(gradient.norm()) for gradient in whole.values()) > 1e-3
