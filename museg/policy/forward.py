@@ -6,20 +6,24 @@ A completion may follow a prompt in three places (rollout, training, evaluation)
 with embeddings and positions made by us, so that a video placeholder inside a completion is an ordinary token.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from transformers import Cache
 
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
-from museg.video.decoding import SampledVideo
 from museg.video.patches import patchify
+
+if TYPE_CHECKING:
+    from museg.video.decoding import SampledVideo
 
 # Rows without padding on the left need no mask: each token sees what stands before it in its row.
 CAUSAL_ONLY = {"full_attention": None}
 
 
-def encode_video(policy: Policy, video: SampledVideo) -> Tensor:
+def encode_video(policy: Policy, video: "SampledVideo") -> Tensor:
     """Return the features [video tokens, hidden] of one clip, which depend on nothing but its frames."""
     pixel_values, grid = patchify(torch.as_tensor(video.frames).to(policy.device))
     grid_thw = torch.tensor([grid], device=policy.device)
