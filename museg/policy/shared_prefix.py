@@ -32,7 +32,7 @@ elsewhere the mask is spelt out; neither has been run on a GPU yet.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -41,8 +41,9 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from museg.policy.attention_overrides import check_overridable
 from museg.policy.forward import embed_prompts, run_decoder
-from museg.policy.loading import ATTENTION_KERNELS, Policy
+from museg.policy.loading import Policy
 from museg.policy.log_probs import check_groups, chunked_log_probs
 from museg.policy.processing import PromptBatch
 
@@ -71,12 +72,12 @@ def shared_prefix_log_probs(
     """
     mask = completion_mask.bool()
     check_groups(batch, completion_ids, num_generations)
-    _check_attention(policy)
+    check_overridable(policy.model.config.text_config, "objective.shared_prefix=false")
     row = PackedRow.of(batch, mask, num_generations)
     prompts = embed_prompts(policy, batch)[batch.attention_mask.bool()]
     completions = policy.model.model.language_model.embed_tokens(completion_ids[row.is_read])
     embeds = torch.cat([prompts, completions.to(prompts.dtype)])[None]  # [1, S, hidden]
-    hidden = run_decoder(policy, embeds, row.position_ids, shared_prefix=row)[0]
+    hidden = run_decoder(policy, embeds, row.position_ids, attend=partial(_attend, row))[0]
     before = hidden.index_select(0, row.place_before[mask])  # [scored tokens, hidden]
     values = chunked_log_probs(policy, before, completion_ids[mask], chunk_tokens)
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
@@ -242,29 +243,5 @@ def attention_for(device: torch.device) -> Callable[..., Tensor]:
     return attend_by_blocks if importlib.util.find_spec("triton") else attend_by_mask
 
 
-def _check_attention(policy: Policy) -> None:
-    config = policy.model.config.text_config
-    if config._attn_implementation not in ATTENTION_KERNELS or config.attention_dropout:
-        raise ValueError(
-            f"attention {config._attn_implementation!r} with dropout {config.attention_dropout} cannot share prompts: "
-            f"use one of {', '.join(ATTENTION_KERNELS)} without dropout, or objective.shared_prefix=false"
-        )
-
-
-def _sharing(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's `kernel`, but for calls that carry a packed row."""
-
-    @wraps(kernel)
-    def attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any) -> Any:
-        row = options.pop("shared_prefix", None)
-        if row is None:
-            return kernel(module, query, key, value, *args, **options)
-        return attention_for(query.device)(module, query, key, value, row, module.scaling), None
-
-    return attention
-
-
-# Under the names in use, not one of our own: gradient checkpointing looks the name up again in the backward pass, so a
-# model could not be switched for a call, and switching it for good would take its kernel from the rollouts.
-for _name in ATTENTION_KERNELS:
-    AttentionInterface.register(_name, _sharing(AttentionInterface()[_name]))
+def _attend(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return attention_for(query.device)(module, query, key, value, row, module.scaling)
