@@ -47,6 +47,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         cold_start=_pick(settings.ColdStartSettings, config["cold_start"]),
         budget=FrameBudget(**video["budget"]),
         decoding=_pick(settings.DecodingSettings, video),
+        profile=config["profile"],
         config=config,
     )
 

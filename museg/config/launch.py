@@ -58,8 +58,11 @@ def _complaint(error: Exception, run_dir: Path) -> str:
 
 
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:
-    """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for."""
-    resume = settings["resume"]
-    if resume in (None, "auto") or len(overrides) > 1:
+    """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for.
+
+    `profile` may stand beside it.
+    """
+    resume, of_this_start = settings["resume"], ("resume", "profile")
+    if resume in (None, "auto") or any(override.partition("=")[0] not in of_this_start for override in overrides):
         return settings
-    return read_run_config(Path(resume) / CONFIG_FILE) | {"resume": resume}
+    return read_run_config(Path(resume) / CONFIG_FILE) | {key: settings[key] for key in of_this_start}

@@ -137,6 +137,8 @@ class GrpoConfig:
     averaging: str = choice("sequence", "token")
     shared_prefix: bool = MISSING
 
+    importance: str = choice("off", "truncate", "mask")
+    importance_cap: float = number(minimum=1)
 
 @dataclass
 class FrozenConfig:

@@ -130,6 +130,7 @@ class TrainConfig:
     seed: int = number(minimum=0)
     prompts_per_step: int = number(minimum=1)
     resume: str | None = None
+    profile: bool = False
     method: Any = MISSING
     model: Any = MISSING
     dataset: Any = MISSING

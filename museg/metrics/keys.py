@@ -39,9 +39,15 @@ TRAIN_KEYS: dict[str, MetricKey] = {
     "train/log_prob_gap": MetricKey(
         "rollout/training gap", "nats", "largest difference between a token's log-prob at rollout and at training"
     ),
+    "train/log_prob_gap_mean": MetricKey(
+        "mean rollout/training gap", "nats", "mean difference of a token's log-probs at rollout and at training"
+    ),
     "loss/total": MetricKey("loss", "", "objective averaged over the step's sequences"),
     "loss/kl": MetricKey("KL to reference", "nats", "k3 estimate of the KL divergence to the reference, per token"),
     "loss/clip_fraction": MetricKey("clipped", "share", "tokens whose probability ratio left the clip range"),
+    "loss/importance_fraction": MetricKey(
+        "truncated or masked", "share", "tokens whose weight for the rollout/training gap left the range of its cap"
+    ),
     "loss/grad_norm": MetricKey("gradient norm", "", "norm of the gradient before clipping"),
     "data/num_prompts": MetricKey("prompts", "prompts", "prompts of this step whose clip could be read"),
     "data/num_quarantined": MetricKey("quarantined clips", "clips", "distinct unreadable clips of the run so far"),
@@ -49,6 +55,7 @@ TRAIN_KEYS: dict[str, MetricKey] = {
     "time/wait_s": MetricKey("waiting for clips", "s", "time the step waited for decoded clips"),
     "time/rollout_s": MetricKey("rollout time", "s", "time of sampling the step's rollouts"),
     "time/validation_s": MetricKey("validation time", "s", "time of one look at the held-out clips"),
+    "time/checkpoint_s": MetricKey("checkpoint time", "s", "time of writing the checkpoint after the step before this"),
     "time/update_s": MetricKey("update time", "s", "time of log-probs, backward passes and the optimizer"),
 }
 

@@ -9,6 +9,8 @@ How the released MUSEG trainer departs from published GRPO (arXiv 2402.03300), a
 3. KL to the reference is the k3 estimate per token, inside the mean, as published.
 4. Log-probabilities are those at temperature 1, although sampling may use another.
 5. Rewards are scaled by the unbiased deviation of the group plus 1e-4 (`museg.objectives.advantages`).
+6. Tokens may be weighed for the gap between sampling and training (`museg.objectives.importance`), which the release
+   does not know.
 
 **Source:** THUNLP-MT/MUSEG 889565e, src/trainer.py (compute_loss).
 """
@@ -49,6 +51,7 @@ def grpo_loss(
     beta: float,
     clip_range: tuple[float, float],
     averaging: str = "sequence",
+    token_weights: Tensor | None = None,
 ) -> GrpoLoss:
     """Compute the clipped GRPO loss with a KL penalty, in the precision of `log_probs`.
 
@@ -61,6 +64,7 @@ def grpo_loss(
         beta: weight of the KL term.
         clip_range: how far below and above 1 the ratio may push, e.g. (0.2, 0.2).
         averaging: "sequence" for the mean of the sequences' means, "token" for the mean over all tokens.
+        token_weights: [N, C] without gradient, factors of each token's policy term (not of its KL); None for 1.
     """
     if averaging not in AVERAGING:
         raise ValueError(f"averaging={averaging!r} is unknown: choose one of {', '.join(AVERAGING)}")
@@ -71,7 +75,10 @@ def grpo_loss(
     ratio = (log_probs - old_log_probs).exp()
     free, clipped = ratio * advantages, ratio.clamp(1 - clip_range[0], 1 + clip_range[1]) * advantages
     kl = torch.zeros_like(log_probs) if ref_log_probs is None else k3_kl(log_probs, ref_log_probs)
-    per_token = beta * kl - torch.minimum(free, clipped)
+    gain = torch.minimum(free, clipped)
+    if token_weights is not None:
+        gain = gain * token_weights
+    per_token = beta * kl - gain
     return GrpoLoss(
         loss=masked_mean(per_token, mask, averaging),
         kl=masked_mean(kl.detach(), mask, averaging),

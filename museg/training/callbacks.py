@@ -15,6 +15,7 @@ from museg.training.checkpoints import write_checkpoint
 from museg.training.held_out import Evaluation, HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.training.profile import Parts
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopRequest
@@ -24,30 +25,41 @@ MAX_EMPTY_STEPS = 10
 
 
 class StepLogger(Callback):
-    """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis."""
+    """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis.
 
-    def __init__(self, run_log: RunLog | None, job: TrainingJob, quarantine: Quarantine, stream: StepStream) -> None:
+    What a checkpoint took is in the row after it: a row is on disk before the checkpoint that counts its step.
+    """
+
+    def __init__(
+        self,
+        run_log: RunLog | None,
+        job: TrainingJob,
+        quarantine: Quarantine,
+        stream: StepStream,
+        checkpointer: "Checkpointer",
+    ) -> None:
         self.run_log, self.job, self.quarantine, self.stream = run_log, job, quarantine, stream
-        self.watch, self.num_empty_steps = Stopwatch(), 0
+        self.checkpointer, self.watch, self.num_empty_steps = checkpointer, Stopwatch(), 0
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: PhasedModule, batch: Any, batch_idx: int) -> None:
         self.watch = Stopwatch()
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step, phase = module.steps_done, self.job.schedule.locate(batch.global_step)[0].name
-        processes.share_quarantine(self.quarantine)
-        metrics = outputs["metrics"] | {
-            "time/wait_s": self.stream.wait_s,
-            "time/step_s": self.stream.wait_s + self.watch.lap_s(),
-            "data/num_quarantined": float(len(self.quarantine)),
-        }
-        module.last_metrics = metrics
-        if trainer.is_global_zero:
-            self.run_log.add(step, phase, "train", metrics)
-            self.run_log.add_completions(outputs["completions"])
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=step)
-            log_table(logger, outputs["completions"], step)
+        with module.parts("logging"):
+            processes.share_quarantine(self.quarantine)
+            module.last_metrics = metrics = outputs["metrics"] | {
+                "time/wait_s": self.stream.wait_s,
+                "time/step_s": self.stream.wait_s + self.watch.lap_s(),
+                "data/num_quarantined": float(len(self.quarantine)),
+                **self.checkpointer.taken_timings(),
+            }
+            if trainer.is_global_zero:
+                self.run_log.add(step, phase, "train", metrics)
+                self.run_log.add_completions(outputs["completions"])
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=step)
+                log_table(logger, outputs["completions"], step)
         self.refuse_to_train_on_nothing(metrics)
 
     def refuse_to_train_on_nothing(self, metrics: Mapping[str, float]) -> None:
@@ -94,7 +106,8 @@ class HeldOutEvaluator(Callback):
     def evaluate(self, trainer: pl.Trainer, module: PhasedModule, phase: str, stage: str | None) -> None:
         """One `validation` row, and `predictions/<stage>.jsonl` where a stage of the run ends."""
         modes, watch = ("greedy", "sampled") if self.job.validation.sampled else ("greedy",), Stopwatch()
-        evaluation = evaluate_held_out(trainer, module, self.held_out, modes)
+        with module.parts("validation"):
+            evaluation = evaluate_held_out(trainer, module, self.held_out, modes)
         if not evaluation.predictions:  # nothing is held out: the released recipe trains on every row
             return
         self.latest = evaluation
@@ -130,10 +143,33 @@ class Checkpointer(Callback):
 
     def __init__(self, job: TrainingJob, run_dir: Path, stop: StopRequest) -> None:
         self.job, self.run_dir, self.stop = job, run_dir, stop
+        self.timings: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step = module.steps_done
         at_end, is_asked = step == self.job.schedule.fit_at(batch.global_step).end_step, self.stop.agree()
         if at_end or step % self.job.checkpoint.every_steps == 0 or is_asked:
-            write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
+            watch = Stopwatch()
+            with module.parts("checkpoint"):
+                write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
+            self.timings = {"time/checkpoint_s": watch.lap_s()}
         trainer.should_stop = trainer.should_stop or is_asked
+
+    def taken_timings(self) -> dict[str, float]:
+        """What the latest checkpoint took, told once."""
+        taken, self.timings = self.timings, {}
+        return taken
+
+
+class StepClock(Callback):
+    """Tells `parts` where a step ends; stands behind all others."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def on_train_start(self, trainer: pl.Trainer, module: PhasedModule) -> None:
+        module.parts = self.parts
+        self.parts.begin()
+
+    def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
+        self.parts.end_step()

@@ -21,6 +21,7 @@ CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
     {
         "resume",
+        "profile",
         "logger",
         "checkpoint.keep",
         "video.num_workers",

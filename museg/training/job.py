@@ -34,6 +34,7 @@ class OptimizerSettings:
 class ObjectiveSettings:
     """GRPO: KL weight, how far the probability ratio may leave 1 on either side, advantage scaling, averaging.
 
+    `importance`, `importance_cap`: how tokens are weighed for the gap between sampling and training, and up to what.
     `shared_prefix`: one forward for a whole group instead of one per completion; the numbers are the same.
     """
 
@@ -42,6 +43,8 @@ class ObjectiveSettings:
     clip_high: float
     scale_rewards: bool
     averaging: Literal["sequence", "token"]
+    importance: Literal["off", "truncate", "mask"]
+    importance_cap: float
     shared_prefix: bool
 
 
@@ -115,8 +118,8 @@ class ColdStartSettings:
 class TrainingJob:
     """One run, as `config` records it in the run folder.
 
-    `make_*` are called once, when the run needs the thing. `module_class(policy, job, [reference,] **module_options)`
-    is what trains.
+    `profile` measures the parts of its steps. `make_*` are called once, when the run needs the thing.
+    `module_class(policy, job, [reference,] **module_options)` is what trains.
     """
 
     name: str
@@ -141,3 +144,4 @@ class TrainingJob:
     budget: FrameBudget
     decoding: DecodingSettings
     config: Mapping[str, Any]
+    profile: bool

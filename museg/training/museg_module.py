@@ -13,10 +13,9 @@ from torch import Tensor
 
 from museg.data.clips import StepBatch
 from museg.dialogue.responses import ParsedResponse, read_strict
-from museg.metrics.grounding_scores import set_iou
-from museg.metrics.keys import reward_key
 from museg.objectives.advantages import group_advantages
 from museg.objectives.grpo import averaging_weight, grpo_loss
+from museg.objectives.importance import importance
 from museg.phases.batches import derive_seed
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
@@ -27,7 +26,8 @@ from museg.policy.shared_prefix import shared_prefix_log_probs
 from museg.rewards.base import ScoredResponse
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
-from museg.training.step_metrics import whole_step
+from museg.training.rollout_metrics import completion_records, describe
+from museg.training.step_metrics import combined, whole_step
 
 
 class MusegModule(PhasedModule):
@@ -60,20 +60,28 @@ class MusegModule(PhasedModule):
 
         step, watch = batch.global_step, Stopwatch()
         phase, _ = self.job.schedule.locate(step)
-        prompts = self.prompts_of(batch, phase.prompt)
+        with self.parts("building prompts"):
+            prompts = self.prompts_of(batch, phase.prompt)
         seeds = [derive_seed(self.job.seed, "rollout", step, clip.position) for clip in batch.clips]
-        rollouts = sample_rollouts(self.policy, prompts, self.job.rollout, seeds)
-        responses = [read_strict(text) for text in rollouts.texts]
-        scores = self.score(responses, prompts, rollouts, phase.rewards_off)
+        with self.parts("rollout"):
+            rollouts = sample_rollouts(self.policy, prompts, self.job.rollout, seeds)
+        with self.parts("reading and rewards"):
+            responses = [read_strict(text) for text in rollouts.texts]
+            scores = self.score(responses, prompts, rollouts, phase.rewards_off)
         rollout_s = watch.lap_s()
 
-        losses = self.update(step, prompts, rollouts, self.advantages(scores))
+        with self.parts("advantages"):
+            advantages = self.advantages(scores)
+        losses = self.update(step, prompts, rollouts, advantages)
         self.steps_done = step + 1
         timings = {"time/rollout_s": rollout_s, "time/update_s": watch.lap_s()}
-        metrics = self.describe(prompts, rollouts, responses, scores) | losses | timings
-        places = [clip.position for clip in batch.clips for _ in range(self.job.rollout.num_generations)]
-        table = self.table(step, phase.name, prompts, rollouts, scores)
-        return whole_step(metrics, list(zip(places, table, strict=False)))
+        with self.parts("describing"):
+            described = describe(prompts.examples, rollouts, responses, scores, self.policy.ids.stop_ids)
+            records = []
+            if step % self.job.validation.completions_every_steps == 0:
+                records = completion_records(step, phase.name, prompts.examples, rollouts, scores)
+            places = [clip.position for clip in batch.clips for _ in range(self.job.rollout.num_generations)]
+            return whole_step(described | losses | timings, list(zip(places, records, strict=False)))
 
     def score(
         self, responses: Sequence[ParsedResponse], prompts: PromptBatch, rollouts: Rollouts, off: Sequence[str]
@@ -94,35 +102,71 @@ class MusegModule(PhasedModule):
 
     def update(self, step: int, prompts: PromptBatch, rollouts: Rollouts, advantages: Tensor) -> dict[str, float]:
         """One optimizer step over micro-batches of whole groups, each weighted by its share of the step."""
-        objective, num_generations = self.job.objective, self.job.rollout.num_generations
+        num_generations = self.job.rollout.num_generations
         example_ids = [example.example_id for example in prompts.examples]
-        totals = {"loss/kl": 0.0, "loss/clip_fraction": 0.0, "train/log_prob_gap": 0.0}
+        found: list[dict[str, float]] = []
 
         def loss_of(part: range, whole: float) -> Tensor:
             rows = slice(part.start * num_generations, part.stop * num_generations)
             ids, mask = rollouts.completion_ids[rows], rollouts.completion_mask[rows]
             inputs = (prompts.select(list(part)), ids, mask, num_generations)
-            log_probs = self.log_probs_of(self.policy, *inputs)
-            result = grpo_loss(
-                log_probs,
-                None,  # one update per rollout: the sampling policy is the current one
-                self.reference_log_probs(*inputs),
-                advantages[rows],
-                mask,
-                beta=objective.beta,
-                clip_range=(objective.clip_low, objective.clip_high),
-                averaging=objective.averaging,
-            )
-            share = float(result.weight) / whole
-            totals["loss/kl"] += float(result.kl) * share
-            totals["loss/clip_fraction"] += float(result.clip_fraction) * share
-            gap = ((log_probs.detach() - rollouts.log_probs[rows]).abs() * mask).max()
-            totals["train/log_prob_gap"] = max(totals["train/log_prob_gap"], float(gap))
-            return result.loss * share
+            with self.parts("policy forward"):
+                log_probs = self.log_probs_of(self.policy, *inputs)
+            with self.parts("reference forward"):
+                ref_log_probs = self.reference_log_probs(*inputs)
+            with self.parts("loss"):
+                loss, metrics = self.loss_share(
+                    log_probs, rollouts.log_probs[rows], ref_log_probs, advantages[rows], mask, whole
+                )
+            found.append(metrics)
+            return loss
 
-        weight = float(averaging_weight(rollouts.completion_mask, objective.averaging))
+        weight = float(averaging_weight(rollouts.completion_mask, self.job.objective.averaging))
         loss = self.accumulate(step, example_ids, weight, loss_of)
-        return {"loss/total": loss} | totals | self.step_optimizer(step, example_ids)
+        with self.parts("optimizer"):
+            stepped = self.step_optimizer(step, example_ids)
+        return {"loss/total": loss} | combined(found) | stepped
+
+    def loss_share(
+        self,
+        log_probs: Tensor,
+        rollout_log_probs: Tensor,
+        ref_log_probs: Tensor | None,
+        advantages: Tensor,
+        mask: Tensor,
+        whole: float,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss and metrics of a micro-batch, times its share of the step's weight `whole`; [N, C], advantages [N]."""
+        settings = self.job.objective
+        gap = importance(
+            log_probs,
+            rollout_log_probs,
+            mask,
+            correction=settings.importance,
+            cap=settings.importance_cap,
+            averaging=settings.averaging,
+        )
+        result = grpo_loss(
+            log_probs,
+            None,  # one update per rollout: the sampling policy is the current one, but for the gap
+            ref_log_probs,
+            advantages,
+            mask,
+            beta=settings.beta,
+            clip_range=(settings.clip_low, settings.clip_high),
+            averaging=settings.averaging,
+            token_weights=gap.weights,
+        )
+        share = float(result.weight) / whole
+        metrics = {
+            "loss/kl": float(result.kl) * share,
+            "loss/clip_fraction": float(result.clip_fraction) * share,
+            "train/log_prob_gap": float(gap.largest),
+            "train/log_prob_gap_mean": float(gap.mean) * share,
+        }
+        if gap.corrected_share is not None:
+            metrics["loss/importance_fraction"] = float(gap.corrected_share) * share
+        return result.loss * share, metrics
 
     def reference_log_probs(self, *inputs: Any) -> Tensor | None:
         """Log-probabilities of the same completions under the reference, if there is one."""
@@ -130,57 +174,3 @@ class MusegModule(PhasedModule):
             return None
         with torch.no_grad():
             return self.log_probs_of(self.reference.policy, *inputs)
-
-    def describe(
-        self,
-        prompts: PromptBatch,
-        rollouts: Rollouts,
-        responses: Sequence[ParsedResponse],
-        scores: Sequence[ScoredResponse],
-    ) -> dict[str, float]:
-        """Metrics of the step's rollouts; what each key means stands in `museg.metrics.keys`."""
-        targets = [prompts.examples[group].targets for group in rollouts.group_of.tolist()]
-        predicted = [response.segments or () for response in responses]
-        lengths = rollouts.completion_mask.sum(dim=1)
-        stops = torch.tensor(self.policy.ids.stop_ids, device=self.device)
-        ended = (torch.isin(rollouts.completion_ids, stops) & rollouts.completion_mask.bool()).any(dim=1)
-        totals = torch.tensor([score.total for score in scores]).view(-1, self.job.rollout.num_generations)
-        spread = totals.std(dim=1)
-        metrics = {
-            "data/num_prompts": float(len(prompts.examples)),
-            "reward/total": float(totals.mean()),
-            "reward/group_std": float(spread.mean()),
-            "reward/zero_std_share": float((totals == totals[:, :1]).all(dim=1).float().mean()),
-            "train/mean_iou": _mean([set_iou(p, t) for p, t in zip(predicted, targets, strict=True)]),
-            "train/well_formed_share": _mean([response.fault is None for response in responses]),
-            "train/num_predicted_segments": _mean([len(p) for p in predicted]),
-            "train/num_true_segments": _mean([len(t) for t in targets]),
-            "train/completion_tokens": float(lengths.float().mean()),
-            "train/truncated_share": float((~ended).float().mean()),
-        }
-        return metrics | {reward_key(term): _mean([s.terms[term] for s in scores]) for term in scores[0].terms}
-
-    def table(
-        self, step: int, phase: str, prompts: PromptBatch, rollouts: Rollouts, scores: Sequence[ScoredResponse]
-    ) -> list[dict[str, Any]]:
-        """On every `validation.completions_every_steps`-th step, its rollouts as records; otherwise nothing."""
-        if step % self.job.validation.completions_every_steps:
-            return []
-        examples = [prompts.examples[group] for group in rollouts.group_of.tolist()]
-        return [
-            {
-                "step": step + 1,
-                "phase": phase,
-                "example_id": example.example_id,
-                "query": example.query,
-                "targets": example.targets,
-                "text": text,
-                "reward": score.total,
-                "terms": dict(score.terms),
-            }
-            for example, text, score in zip(examples, rollouts.texts, scores, strict=True)
-        ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

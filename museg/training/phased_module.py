@@ -21,6 +21,7 @@ from museg.policy.processing import PromptBatch, build_prompt_batch, encode_comp
 from museg.training import processes
 from museg.training.job import TrainingJob
 from museg.training.optimizers import adamw
+from museg.training.profile import PartClock, no_parts
 from museg.video.decoding import SampledVideo
 
 BLANK_CLIP = LoadedClip(
@@ -46,7 +47,7 @@ class PhasedModule(pl.LightningModule):
     """Base of the methods. Manual optimization: one item of the dataloader is one optimizer step.
 
     `steps_done` counts finished reinforcement steps over all fits; it travels in every checkpoint and is the x-axis of
-    every log. Phase and learning rate are functions of it.
+    every log. Phase and learning rate are functions of it. `parts` measures where a step's time goes, if that is asked.
     """
 
     automatic_optimization = False
@@ -58,6 +59,7 @@ class PhasedModule(pl.LightningModule):
         self.job = job
         self.steps_done = 0
         self.reference_sha256 = ""
+        self.parts: PartClock = no_parts
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """A fresh optimizer; Lightning restores its state when a fit is continued."""
@@ -115,7 +117,8 @@ class PhasedModule(pl.LightningModule):
         for number in range(max(counts)):
             loss = loss_of(parts[number], sum(weights)) if number < len(parts) else self.idle_loss()
             own_loss += float(loss.detach())
-            with processes.gradient_exchange(self.trainer.strategy, is_last=number == max(counts) - 1):
+            is_last = number == max(counts) - 1
+            with self.parts("backward"), processes.gradient_exchange(self.trainer.strategy, is_last=is_last):
                 self.manual_backward(loss * processes.world_size())  # the exchange takes the mean over processes
         whole_loss = sum(processes.gather(own_loss))
         if not math.isfinite(whole_loss):

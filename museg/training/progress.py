@@ -63,8 +63,9 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx: int) -> None:
         if self.line is not None:
-            self.line.title = f"phase {self.job.schedule.locate(batch.global_step)[0].name}"
-            self.line.show(module.steps_done, describe_step(module.last_metrics) + self._held_out())
+            with module.parts("logging"):
+                self.line.title = f"phase {self.job.schedule.locate(batch.global_step)[0].name}"
+                self.line.show(module.steps_done, describe_step(module.last_metrics) + self._held_out())
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.line is not None:

@@ -24,13 +24,14 @@ from museg.phases.schedule import Fit
 from museg.policy.loading import EXPORTED, export
 from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
-from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepLogger
+from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
 from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
 from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import Stopwatch
 from museg.training.progress import ProgressBar, ProgressLine
+from museg.training.profile import Parts, no_parts, profiled
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
@@ -85,7 +86,8 @@ class Run:
                 self.held_out = self.held_out_set()
                 timings_s["decode_held_out"] = watch.lap_s()
                 start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
-                self.run_fits(loggers)
+                with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
+                    self.run_fits(loggers, parts)
         except BaseException:
             close(loggers, has_failed=True)
             raise
@@ -195,33 +197,35 @@ class Run:
         file = self.run_dir / COLD_START_FILE
         return ColdStartRecord(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
-    def run_fits(self, loggers: list[Logger]) -> None:
+    def run_fits(self, loggers: list[Logger], parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
         done = self.checkpoint.global_step if self.checkpoint else 0
         self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name)
         for fit in self.job.schedule.fits():
             if fit.end_step > done:
+        self.checkpointer = Checkpointer(self.job, self.run_dir, self.stop)
                 continued = self.checkpoint if self.checkpoint and fit.start_step < done else None
                 if self.checkpoint and fit.start_step == done:  # killed between two fits
                     self.load_weights(self.checkpoint)
-                self.run_fit(fit, continued, loggers)
+                self.run_fit(fit, continued, loggers, parts)
                 self.stop.raise_if_requested()
         if done == self.job.schedule.total_steps:
             self.load_weights(self.checkpoint)
 
-    def run_fit(self, fit: Fit, continued: Checkpoint | None, loggers: list[Logger]) -> None:
+    def run_fit(self, fit: Fit, continued: Checkpoint | None, loggers: list[Logger], parts: Parts | None) -> None:
         """One Lightning fit, from its first step or from a checkpoint inside it."""
         job, first_step = self.job, continued.global_step if continued else fit.start_step
         module = self.module(fit, continued)
         module.steps_done = first_step
         sampler = StepSampler(self.data, job.schedule, job.prompts_per_step, job.seed)
-        stream = StepStream(self.clips, sampler.examples, first_step, fit.end_step)
+        stream = StepStream(self.clips, sampler.examples, first_step, fit.end_step, parts or no_parts)
         callbacks = [
             StopListener(self.stop),
-            StepLogger(self.log, job, self.clips.quarantine, stream),
+            StepLogger(self.log, job, self.clips.quarantine, stream, self.checkpointer),
             self.evaluator,
             ProgressBar(job, self.evaluator),
-            Checkpointer(job, self.run_dir, self.stop),
+            self.checkpointer,
+            *([StepClock(parts)] if parts else []),
         ]
         self.trainer(callbacks, loggers).fit(
             module,

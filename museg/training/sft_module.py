@@ -41,7 +41,8 @@ class SftModule(PhasedModule):
         metrics = {"data/num_prompts": float(len(batch.clips))}
         loss = self.learn(batch, phase.prompt)
         if loss is not None:
-            metrics |= {"loss/total": loss} | self.step_optimizer(step, example_ids_of(batch))
+            with self.parts("optimizer"):
+                metrics |= {"loss/total": loss} | self.step_optimizer(step, example_ids_of(batch))
             metrics |= {"time/update_s": watch.lap_s()}
         return whole_step(metrics, [])
 
@@ -49,7 +50,8 @@ class SftModule(PhasedModule):
         """Backward over the step's demonstrations; returns the mean loss per token, None when no clip can be read."""
         if not batch.clips:
             return self.stand_by(batch.global_step)
-        prompts = self.prompts_of(batch, wording)
+        with self.parts("building prompts"):
+            prompts = self.prompts_of(batch, wording)
         examples = [clip.example for clip in batch.clips]
         places = [clip.position for clip in batch.clips]
         chances = [random.Random(derive_seed(self.job.seed, "cites", batch.global_step, place)) for place in places]
@@ -61,7 +63,8 @@ class SftModule(PhasedModule):
 
         def loss_of(part: range, num_tokens: float) -> Tensor:
             rows = slice(part.start, part.stop)
-            log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
+            with self.parts("policy forward"):
+                log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
             return supervised_loss(log_probs, mask[rows]) * (float(mask[rows].sum()) / num_tokens)
 
         return self.accumulate(batch.global_step, example_ids_of(batch), float(mask.sum()), loss_of)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from museg.training import processes
 
-SUMMED = frozenset({"data/num_prompts", "loss/kl", "loss/clip_fraction"})
+SUMMED = frozenset(
+    {"data/num_prompts", "loss/kl", "loss/clip_fraction", "loss/importance_fraction", "train/log_prob_gap_mean"}
+)
 """Counts, and means over the whole step of which each process holds its share."""
 LARGEST = frozenset({"loss/total", "loss/grad_norm", "train/learning_rate", "train/log_prob_gap"})
 """Largest deviations, and what is the same everywhere. So are the timings: a step lasts until the last one is done."""

@@ -67,6 +67,7 @@ def assert_same_training(run_dir: Path, other: Path) -> None:
         ("video.num_workers=1", "video.steps_ahead=1", "video.cache_mib=0"),
         ("checkpoint.every_steps=1", "checkpoint.keep=1"),
         ("logger=tensorboard",),
+        ("profile=true",),
     ],
     ids=lambda overrides: "_".join(text.rpartition(".")[2] for text in overrides),
 )

@@ -65,6 +65,12 @@ def test_other_settings_are_refused(tmp_path):
         record_config(tmp_path, {"seed": 1, "video": {"num_workers": 1}})
 
 
+def test_a_run_may_be_profiled_from_where_it_is_resumed(tmp_path):
+    record_config(tmp_path, {"seed": 0})  # as a run began before there was such a key
+    record_config(tmp_path, {"seed": 0, "profile": True})
+    assert changed_settings({"profile": False}, {"profile": True}) == {}
+
+
 def test_rules_of_a_run_folder(tmp_path):
     run_dir = tmp_path / "run"
     with pytest.raises(ValueError, match="no run folder"):

@@ -9,6 +9,7 @@ import torch
 from museg.dialogue.responses import ParsedResponse
 from museg.metrics.keys import columns
 from museg.policy.reference import Reference
+from museg.policy.rollout import sample_rollouts
 from museg.rewards.base import Reward
 from museg.rewards.mix import RewardMix
 from museg.temporal.segments import Segment
@@ -157,3 +158,23 @@ def test_a_step_is_the_same_with_and_without_sharing_the_prefix(outputs):
             {n: plain[n] for n in numbers}, rel=1e-3, abs=1e-5
         )
     assert sides[0][1]["loss/kl"] > 0
+
+
+@pytest.mark.parametrize("correction", ["truncate", "mask"])
+def test_a_step_is_corrected_for_the_gap_between_sampling_and_training(outputs, correction, monkeypatch):
+    """Rollouts that say of every token that it was e times less likely than it is: all weights are beyond the cap."""
+
+    def shifted_rollouts(*inputs):
+        rollouts = sample_rollouts(*inputs)
+        return replace(rollouts, log_probs=rollouts.log_probs - 1)
+
+    overrides = ("optimizer.warmup_steps=0", "objective.beta=0", f"objective.importance={correction}")
+    plain, found = (fit(museg_module(length_job(outputs, *some)), [step_batch(0)])[0] for some in ((), overrides))
+    assert "loss/importance_fraction" not in plain["metrics"]
+    assert found["metrics"]["loss/importance_fraction"] == 0  # a real gap is far below a factor of 2
+    monkeypatch.setattr("museg.training.museg_module.sample_rollouts", shifted_rollouts)
+    metrics = fit(museg_module(length_job(outputs, *overrides)), [step_batch(0)])[0]["metrics"]
+    assert metrics["loss/importance_fraction"] == pytest.approx(1)
+    assert metrics["train/log_prob_gap_mean"] == pytest.approx(1, abs=1e-3)
+    factor = {"truncate": 2, "mask": 0}[correction]  # of the gradient, and there is no KL term
+    assert metrics["loss/grad_norm"] == pytest.approx(factor * found["metrics"]["loss/grad_norm"], rel=1e-3)

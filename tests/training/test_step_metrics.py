@@ -16,6 +16,15 @@ def test_every_kind_of_metric():
     }
 
 
+def test_the_gap_between_sampling_and_training():
+    first = {"data/num_prompts": 3.0, "train/log_prob_gap": 0.5, "train/log_prob_gap_mean": 0.25}
+    second = {"data/num_prompts": 1.0, "train/log_prob_gap": 2.0, "train/log_prob_gap_mean": 0.125}
+    together = combined([first | {"loss/importance_fraction": 0.0}, second | {"loss/importance_fraction": 0.125}])
+    assert together["train/log_prob_gap"] == 2.0  # the largest of all tokens
+    assert together["train/log_prob_gap_mean"] == 0.375  # each is a share of the whole already
+    assert together["loss/importance_fraction"] == 0.125
+
+
 def test_a_process_without_prompts_does_not_count():
     measured = {"data/num_prompts": 2.0, "reward/total": 0.4, "reward/format": 0.2}
     assert combined([{"data/num_prompts": 0.0}, measured]) == measured
