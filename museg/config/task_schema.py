@@ -135,10 +135,10 @@ class GrpoConfig:
     clip_high: float = number(above=0)
     scale_rewards: bool = MISSING
     averaging: str = choice("sequence", "token")
-    shared_prefix: bool = MISSING
-
     importance: str = choice("off", "truncate", "mask")
     importance_cap: float = number(minimum=1)
+    shared_prefix: bool = MISSING
+
 
 @dataclass
 class FrozenConfig:

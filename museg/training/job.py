@@ -143,5 +143,5 @@ class TrainingJob:
     cold_start: ColdStartSettings
     budget: FrameBudget
     decoding: DecodingSettings
-    config: Mapping[str, Any]
     profile: bool
+    config: Mapping[str, Any]

@@ -30,8 +30,8 @@ from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cac
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import Stopwatch
-from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.profile import Parts, no_parts, profiled
+from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
@@ -201,9 +201,9 @@ class Run:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
         done = self.checkpoint.global_step if self.checkpoint else 0
         self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name)
+        self.checkpointer = Checkpointer(self.job, self.run_dir, self.stop)
         for fit in self.job.schedule.fits():
             if fit.end_step > done:
-        self.checkpointer = Checkpointer(self.job, self.run_dir, self.stop)
                 continued = self.checkpoint if self.checkpoint and fit.start_step < done else None
                 if self.checkpoint and fit.start_step == done:  # killed between two fits
                     self.load_weights(self.checkpoint)
