@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from museg.data.frame_cache import frame_reader
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation.benchmarks import Benchmark
 from museg.evaluation.checkpoint_identity import checkpoint_identity
@@ -74,6 +75,7 @@ def _predict_settings(settings: Settings) -> PredictSettings:
         num_workers=node["video"]["num_workers"],
         timeout_s=node["video"]["timeout_s"],
         feature_cache_mib=inference["feature_cache_mib"],
+        read=frame_reader(node["video"]["frame_cache_dir"], node["video"]["frame_cache_gib"]),
         shard=resolve_shard(shard["index"], shard["count"], os.environ),
         allow_missing_videos=inference["allow_missing_videos"],
     )

@@ -113,6 +113,8 @@ class VideoConfig:
     timeout_s: float = number(above=0)
     steps_ahead: int = number(minimum=1)
     cache_mib: int = number(minimum=0)
+    frame_cache_gib: float = number(minimum=0)
+    frame_cache_dir: str = MISSING
 
 
 @dataclass

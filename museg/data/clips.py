@@ -6,9 +6,10 @@ reads is quarantined and its examples are left out of their step, never replaced
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,10 @@ from pebble import ProcessPool
 from museg.data.clip_decoding import ClipCache, ClipDecoding, InlineTask, Task
 from museg.data.dataset import resolve_video
 from museg.data.examples import GroundingExample
+from museg.data.frame_cache import CachedVideo
 from museg.data.quarantine import Quarantine
 from museg.video.budget import FrameBudget
-from museg.video.decoding import SampledVideo, available_decoders, read_video
-
-Reader = Callable[[Path, FrameBudget, str], SampledVideo]
+from museg.video.decoding import Reader, SampledVideo, available_decoders, read_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class ClipLoader:
         """Videos quarantined by this loader of which a decoder hung or died: another try may read them."""
         self.num_decoded = 0
         self.num_by_second_decoder = 0
+        self.num_from_disk = 0
+        self._has_told = False
         self._cache = ClipCache(int(cache_mib * 2**20))
         self._pool: ProcessPool | None = None
 
@@ -105,10 +107,12 @@ class ClipLoader:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Clips decoded, those that needed the second decoder, and what is quarantined, since this loader began."""
+        """Clips decoded, those that needed the second decoder, those whose frames were kept on disk, and what is
+        quarantined, since this loader began."""
         return {
             "decoded": self.num_decoded,
             "second_decoder": self.num_by_second_decoder,
+            "from_disk": self.num_from_disk,
             **{f"quarantined_{name}": number for name, number in self.quarantine.counts.items()},
         }
 
@@ -163,11 +167,22 @@ class ClipLoader:
                     self.undecided.add(example.video)
                 continue
             if is_new:
-                self.num_decoded += 1
-                self.num_by_second_decoder += bool(decoding.reasons)
+                self._count(video, by_second_decoder=bool(decoding.reasons))
                 self._cache.put(example.video, video)
             clips.append(LoadedClip(example, position, video))
         return StepBatch(step, clips, num_asked=len(examples))
+
+    def _count(self, video: SampledVideo, *, by_second_decoder: bool) -> None:
+        """Note where the frames came from; say once when they could not be kept."""
+        is_cached = isinstance(video, CachedVideo)
+        if is_cached and video.is_from_disk:
+            self.num_from_disk += 1
+            return
+        self.num_decoded += 1
+        self.num_by_second_decoder += by_second_decoder
+        if is_cached and video.trouble and not self._has_told:
+            self._has_told = True
+            print(f"warning: decoded frames cannot be kept, so each is decoded again: {video.trouble}", file=sys.stderr)
 
 
 def _start_worker() -> None:

@@ -30,6 +30,7 @@ from museg.files import write_whole
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
 from museg.video.budget import FrameBudget
+from museg.video.decoding import Reader, read_video
 
 STEPS_AHEAD = 2
 """Batches decoded while one is answered; a video whose questions fall into two of them is decoded once for both."""
@@ -51,6 +52,7 @@ class PredictSettings:
         num_workers: processes that decode videos; 0 decodes in this one, where no timeout is possible.
         timeout_s: seconds per video and decoder.
         feature_cache_mib: vision features kept for further questions on the same video.
+        read: what reads a video, with or without a cache of frames.
         shard: (index, count) of this process among those that share the samples.
         allow_missing_videos: questions on videos that are not there are faults, instead of a reason not to begin or,
             where an earlier start allowed it, not to go on.
@@ -62,6 +64,7 @@ class PredictSettings:
     num_workers: int
     timeout_s: float
     feature_cache_mib: float
+    read: Reader = read_video
     shard: Shard = (0, 1)
     allow_missing_videos: bool = False
 
@@ -208,6 +211,7 @@ def _loader(
         steps_ahead=STEPS_AHEAD,
         quarantine_file=Path(os.devnull),  # what cannot be read stands in the answers
         writes_quarantine=False,
+        read=settings.read,
     )
     for video, reasons in still.items():
         loader.quarantine.add(video, [], reasons, step=0)
@@ -226,6 +230,7 @@ class _Counts:
         return {
             "decoded": self.before["decoded"] + self.loader.num_decoded,
             "second_decoder": self.before["second_decoder"] + self.loader.num_by_second_decoder,
+            "from_disk": self.before["from_disk"] + self.loader.num_from_disk,
             "encoded": self.before["encoded"] + self.answerer.features.num_encoded,
         }
 
@@ -235,7 +240,10 @@ class _Counts:
 
     def in_words(self) -> str:
         """For the line of progress."""
-        num_unreadable = len(self.loader.quarantine)
-        return f"videos decoded: {self.now()['decoded']}" + (
-            f", unreadable: {num_unreadable}" if num_unreadable else ""
-        )
+        now = self.now()
+        further = {"from the disk": now["from_disk"], "unreadable": len(self.loader.quarantine)}
+        words = [
+            f"videos decoded: {now['decoded']}",
+            *(f"{name}: {number}" for name, number in further.items() if number),
+        ]
+        return ", ".join(words)

@@ -86,12 +86,17 @@ class ValidationSettings:
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """Worker processes that decode ahead of training, seconds granted per clip, steps decoded ahead, cached MiB."""
+    """Worker processes that decode ahead of training, seconds granted per clip, steps decoded ahead.
+
+    Decoded clips are kept in memory (`cache_mib`) and, for other runs too, on disk (`frame_cache_gib`, 0: not at all).
+    """
 
     num_workers: int
     timeout_s: float
     steps_ahead: int
     cache_mib: int
+    frame_cache_gib: float
+    frame_cache_dir: str
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
+from museg.data.frame_cache import frame_reader
 from museg.data.step_sampler import StepSampler
 from museg.files import sha256_of
 from museg.metrics.keys import columns, held_out_key
@@ -116,6 +117,7 @@ class Run:
             cache_mib=decoding.cache_mib,
             quarantine_file=self.run_dir / QUARANTINE_FILE,
             writes_quarantine=processes.is_first(),
+            read=frame_reader(decoding.frame_cache_dir, decoding.frame_cache_gib),
         )
         clips.quarantine.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
         return clips

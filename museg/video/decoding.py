@@ -4,7 +4,7 @@ Shapes: T sampled frames, H x W pixels after resizing.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -20,6 +20,9 @@ from museg.video.sampling import sample_indices, sampled_fps
 
 DECODERS = {"decord": DecordVideo, "pyav": PyAVVideo}
 """Decoder name to the class that opens a clip with it."""
+
+SAMPLING_VERSION = 1
+"""Part of the key of frames kept on disk: raise it when the same file and budget begin to give other bytes."""
 
 RESIZE_CHUNK_FRAMES = 16
 
@@ -59,6 +62,10 @@ class SampledVideo:
     """When the last frame of the file ends."""
     num_source_frames: int
     """Frames in the file."""
+
+
+Reader = Callable[[Path, FrameBudget, str], SampledVideo]
+"""Reads a path within a budget with the named decoder, as `read_video` does."""
 
 
 def read_video(path: Path | str, budget: FrameBudget, decoder: str) -> SampledVideo:

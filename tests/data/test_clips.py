@@ -115,6 +115,7 @@ def test_hung_or_dead_decoder_is_followed_by_the_second_one(root, tmp_path, read
         assert clips.counts == {
             "decoded": 2,
             "second_decoder": 2,
+            "from_disk": 0,
             "quarantined_videos": 0,
             "quarantined_examples": 0,
         }

@@ -4,14 +4,12 @@ import re
 import shutil
 import signal
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
-from museg.data.clips import ClipLoader
 from museg.evaluation.merging import missing_rows
 from museg.evaluation.predict import PredictSettings
 from museg.video.decoding import available_decoders
@@ -54,7 +52,7 @@ def test_every_sample_has_its_line_in_annotation_order(whole):
 
 def test_each_video_is_decoded_and_encoded_once(whole):
     # twelve questions about eight clips, in batches of three, by clip: 0 0 0 | 1 1 2 | 2 3 4 | 5 6 7
-    assert counts_of(whole) == {"decoded": 8, "second_decoder": 0, "encoded": 8}
+    assert counts_of(whole) == {"decoded": 8, "second_decoder": 0, "from_disk": 0, "encoded": 8}
 
 
 @pytest.mark.parametrize("changed", [{"feature_cache_mib": 0}, {"num_workers": 2}])
@@ -67,7 +65,7 @@ def test_what_is_kept_and_who_decodes_changes_no_answer(folder, whole, tmp_path,
 def test_without_room_for_features_a_video_is_encoded_once_a_batch(folder, whole, tmp_path):
     answer(folder, tmp_path, batch_size=2, feature_cache_mib=0)
     # the questions in batches of two, by clip: 0 0 | 0 1 | 1 2 | 2 3 | 4 5 | 6 7, so 0, 1 and 2 are encoded twice
-    assert counts_of(tmp_path) == {"decoded": 8, "second_decoder": 0, "encoded": 11}
+    assert counts_of(tmp_path) == {"decoded": 8, "second_decoder": 0, "from_disk": 0, "encoded": 11}
     answers, expected = (lines_of(output / "predictions.jsonl") for output in (tmp_path, whole))
     assert answers == expected  # a tiny float32 model answers alike in batches of any size
 
@@ -341,7 +339,7 @@ def test_another_question_about_an_unreadable_video_does_not_open_it(clips, tmp_
     assert (tmp_path / "out" / "quarantine.jsonl").read_text() == reasons
 
 
-def test_a_decoder_that_died_is_tried_once_every_start(folder, clips, tmp_path, monkeypatch):
+def test_a_decoder_that_died_is_tried_once_every_start(folder, clips, tmp_path):
     (clips / "1.mp4").rename(clips / "clip_1.mp4")
     (clips / "2.mp4").write_bytes(b"no video")
     # two questions about the clip that kills its decoders: one try for both
@@ -349,23 +347,21 @@ def test_a_decoder_that_died_is_tried_once_every_start(folder, clips, tmp_path, 
     samples += [sample(5, "clip_1")]
     asked, output = [], tmp_path / "out"
 
-    def again(num_workers: int) -> list[str | None]:
+    def again(**changed) -> list[str | None]:
         asked.clear()
-        progress = {"progress": lambda num_done, num_all, state: asked.append(num_done)}
-        answer(clips.parent, output, samples=samples, batch_size=1, num_workers=num_workers, **progress)
+        changed["progress"] = lambda num_done, num_all, state: asked.append(num_done)
+        answer(clips.parent, output, samples=samples, batch_size=1, **changed)
         return causes_of(output)
 
     lost = ["unreadable", None, "unreadable", None, None, "unreadable"]
-    with monkeypatch.context() as patch:
-        dying = partial(ClipLoader, read=failing_readers.leaves_a_mark_and_dies_on_one_clip)
-        patch.setattr("museg.evaluation.predict.ClipLoader", dying)
-        for num_answered in (0, 4):  # the damaged clip stays as it is
-            assert again(num_workers=1) == lost and asked[0] == num_answered
-            marks = (clips / "marks.txt").read_text().splitlines()
-            (clips / "marks.txt").unlink()
-            assert [mark for mark in marks if "clip_1" in mark] == [f"clip_1 {name}" for name in available_decoders()]
-    assert again(num_workers=0) == [None, None, "unreadable", None, None, None] and asked[0] == 4
-    assert again(num_workers=0)[2] == "unreadable" and asked == [6]
+    for num_answered in (0, 4):  # the damaged clip stays as it is
+        assert again(num_workers=1, read=failing_readers.leaves_a_mark_and_dies_on_one_clip) == lost
+        assert asked[0] == num_answered
+        marks = (clips / "marks.txt").read_text().splitlines()
+        (clips / "marks.txt").unlink()
+        assert [mark for mark in marks if "clip_1" in mark] == [f"clip_1 {name}" for name in available_decoders()]
+    assert again() == [None, None, "unreadable", None, None, None] and asked[0] == 4
+    assert again()[2] == "unreadable" and asked == [6]
 
 
 def test_killed_while_asking_again_about_videos_that_came_later(folder, clips, whole, tmp_path):

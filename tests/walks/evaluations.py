@@ -34,6 +34,7 @@ def trained_run(outputs: Path) -> Path:
 def small(outputs: Path, *overrides: str) -> list[str]:
     """Overrides for the synthetic benchmark with few clips, kept below `outputs`."""
     clips = (f"benchmark.clips.num_held_out_clips={NUM_QUESTIONS}", f"benchmark.clips.root={outputs}/data")
+    clips += ("benchmark.video.frame_cache_gib=0",)  # how often videos are decoded is counted
     return ["benchmark=synthetic", *clips, "benchmark.video.num_workers=0", *overrides]
 
 

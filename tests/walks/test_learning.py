@@ -24,6 +24,7 @@ def test_the_main_job_at_a_sixth_of_its_length_learns(tmp_path):
         "cold_start.num_eval_examples=128",
         f"dataset.root={tmp_path}/data",
         f"cold_start.cache_dir={tmp_path}/cold_start",
+        f"video.frame_cache_dir={tmp_path}/frames",
         f"hydra.run.dir={run_dir}",
     ]
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}

@@ -65,6 +65,7 @@ def settings(folder: Path, *overrides: str) -> dict:
         f"dataset.held_out_file={folder}/held_out.jsonl",
         "dataset.held_out_share=0",
         f"dataset.video_root={folder}/videos",
+        f"video.frame_cache_dir={folder}/frames",
         "rollout.max_new_tokens=6",
         "validation.completions_every_steps=1",
         *overrides,

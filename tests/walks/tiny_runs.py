@@ -28,8 +28,12 @@ SMALL = (
 
 
 def small_overrides(outputs: Path, *overrides: str) -> list[str]:
-    """A small run on synthetic clips, and what is to differ; clips and cold start are kept below `outputs`."""
-    kept = (f"dataset.root={outputs}/data", f"cold_start.cache_dir={outputs}/cold_start")
+    """A small run on synthetic clips, and what is to differ; what is kept between runs lies below `outputs`."""
+    kept = (
+        f"dataset.root={outputs}/data",
+        f"cold_start.cache_dir={outputs}/cold_start",
+        f"video.frame_cache_dir={outputs}/frames",
+    )
     return [*SMALL, *CLIPS, *kept, *overrides]
 
 

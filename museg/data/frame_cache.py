@@ -1,0 +1,112 @@
+"""Sampled frames kept on disk, so that a video is decoded once for all steps, runs, processes and evaluations."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from museg.data.disk_cache import DiskCache
+from museg.files import sha256_of, version_of
+from museg.video.budget import FrameBudget
+from museg.video.decoding import SAMPLING_VERSION, Reader, SampledVideo, check_container, read_video
+
+DECIDING_PACKAGES = ("torch", "av", "decord")
+"""Libraries that decode and resize; another version of one begins a new set of frames."""
+
+
+@dataclass(frozen=True)
+class CachedVideo(SampledVideo):
+    """Frames read through a cache."""
+
+    is_from_disk: bool
+    """No decoder was asked."""
+    trouble: str | None
+    """Why the frames could not be kept."""
+
+
+@dataclass(frozen=True)
+class CachedReader:
+    """Reads a video like `read_video`, from `cache` where its frames are kept there; runs in decoding workers.
+
+    The file's content, not its name or its times, says which frames are meant, so a video that changed is decoded
+    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept. The
+    decoder is not part of the key: both give the same bytes (and the same times, but for the rounding of decord's to
+    single precision).
+    """
+
+    cache: DiskCache
+
+    def __call__(self, path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
+        """The frames as they would be decoded now. Raises UnreadableVideo where that fails."""
+        key = _key_of(path, budget)
+        if key is None:
+            return read_video(path, budget, decoder)
+        payload = self.cache.get(key)
+        video = None if payload is None else _unpacked(payload)
+        if video is not None:
+            return _cached(video, is_from_disk=True)
+        video = read_video(path, budget, decoder)
+        trouble = None
+        if _key_of(path, budget) == key:
+            try:
+                self.cache.put(key, _packed(video))
+            except OSError as error:
+                trouble = f"{self.cache.folder}: {error.strerror or error}"
+        return _cached(video, is_from_disk=False, trouble=trouble)
+
+
+def frame_reader(folder: str | Path, max_gib: float) -> Reader:
+    """Reads through a cache of `max_gib` GiB in `folder`; decodes always where that is 0."""
+    return CachedReader(DiskCache(Path(folder).resolve(), int(max_gib * 2**30))) if max_gib else read_video
+
+
+def frames_key(path: Path, budget: FrameBudget) -> str:
+    """What decides the frames, as 64 hexadecimal digits. Raises OSError or ValueError for what is no video file."""
+    check_container(path)
+    described = {
+        "sampling": SAMPLING_VERSION,
+        "versions": _versions(),
+        "budget": asdict(budget),
+        "content": sha256_of(path),
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _key_of(path: Path, budget: FrameBudget) -> str | None:
+    """The key, or None for a file that decoding will refuse, with a better reason."""
+    try:
+        return frames_key(Path(path), budget)
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def _versions() -> dict[str, str | None]:
+    return {package: version_of(package) for package in DECIDING_PACKAGES}
+
+
+def _cached(video: SampledVideo, *, is_from_disk: bool, trouble: str | None = None) -> CachedVideo:
+    return CachedVideo(**_parts(video), is_from_disk=is_from_disk, trouble=trouble)
+
+
+def _parts(video: SampledVideo) -> dict:
+    return {item.name: getattr(video, item.name) for item in fields(SampledVideo)}
+
+
+def _packed(video: SampledVideo) -> bytes:
+    """All of a SampledVideo as safetensors; numbers become arrays without dimensions."""
+    return save({name: np.asarray(value, order="C") for name, value in _parts(video).items()})
+
+
+def _unpacked(payload: bytes) -> SampledVideo | None:
+    """The video that `_packed` was given, or None for anything else."""
+    try:
+        arrays = load(payload)
+        return SampledVideo(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        return None
