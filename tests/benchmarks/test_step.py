@@ -1,6 +1,7 @@
 """All sides make the same step; one that does not is noticed."""
 
 import json
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -20,6 +21,8 @@ SETUP = Setup(Shape(prompt=160, completion=6, generations=4), sizes=SIZES | SMAL
 
 @pytest.fixture(scope="module")
 def trl_steps():
+    if sys.version_info < (3, 11):
+        pytest.skip("TRL 1.16 needs Python 3.11")
     if find_spec("trl") is None:
         unavailable("TRL is not installed: pip install -e '.[bench]' -c constraints.txt")
     steps = {"trl": TrlStep(SETUP), "trl_compact": TrlStep(SETUP, is_compact=True)}
