@@ -15,6 +15,7 @@ from museg.config.validation import checked_settings
 CONF = Path(__file__).resolve().parent / "conf"
 # Read when torch is loaded: waiting threads sleep, or on a busy machine they take the core from the one that works.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or the tracer of profile=true reports its own starts and stops
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
