@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from museg.data.disk_cache import DiskCache
 from museg.data.frame_cache import frame_reader
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation.benchmarks import Benchmark
@@ -75,6 +76,7 @@ def _predict_settings(settings: Settings) -> PredictSettings:
         num_workers=node["video"]["num_workers"],
         timeout_s=node["video"]["timeout_s"],
         feature_cache_mib=inference["feature_cache_mib"],
+        feature_disk=DiskCache.of_gib(inference["feature_cache_dir"], inference["feature_cache_gib"]),
         read=frame_reader(node["video"]["frame_cache_dir"], node["video"]["frame_cache_gib"]),
         shard=resolve_shard(shard["index"], shard["count"], os.environ),
         allow_missing_videos=inference["allow_missing_videos"],

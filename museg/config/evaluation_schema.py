@@ -55,6 +55,8 @@ class InferenceConfig:
     batch_size: int = number(minimum=1)
     num_threads: int | None = number(minimum=1)
     feature_cache_mib: int = number(minimum=0)
+    feature_cache_gib: float = number(minimum=0)
+    feature_cache_dir: str = MISSING
     allow_missing_videos: bool = MISSING
 
 

@@ -40,6 +40,11 @@ class DiskCache:
     folder: Path
     max_bytes: int
 
+    @classmethod
+    def of_gib(cls, folder: str | Path, max_gib: float) -> "DiskCache | None":
+        """A cache of that size, in GiB; None where it is 0."""
+        return cls(Path(folder).resolve(), int(max_gib * 2**30)) if max_gib else None
+
     def get(self, key: str) -> bytes | None:
         """What was put under `key`; None where it is not held, cannot be read, or is damaged (and removed)."""
         file = self._file(key)

@@ -1,9 +1,9 @@
 """Sampled frames kept on disk, so that a video is decoded once for all steps, runs, processes and evaluations."""
 
+import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,8 @@ class CachedReader:
 
 def frame_reader(folder: str | Path, max_gib: float) -> Reader:
     """Reads through a cache of `max_gib` GiB in `folder`; decodes always where that is 0."""
-    return CachedReader(DiskCache(Path(folder).resolve(), int(max_gib * 2**30))) if max_gib else read_video
+    cache = DiskCache.of_gib(folder, max_gib)
+    return CachedReader(cache) if cache else read_video
 
 
 def frames_key(path: Path, budget: FrameBudget) -> str:
@@ -85,7 +86,7 @@ def _key_of(path: Path, budget: FrameBudget) -> str | None:
         return None
 
 
-@cache
+@functools.cache
 def _versions() -> dict[str, str | None]:
     return {package: version_of(package) for package in DECIDING_PACKAGES}
 

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 
 from museg.data.clips import LoadedClip
+from museg.data.disk_cache import DiskCache
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording
 from museg.dialogue.responses import read_lenient
 from museg.evaluation.answer_fault import AnswerFault
-from museg.evaluation.feature_cache import FeatureCache
 from museg.evaluation.samples import BenchmarkSample
+from museg.policy.feature_cache import FeatureCache
 from museg.policy.loading import Policy
 from museg.policy.processing import build_prompt_batch, num_prompt_tokens
 from museg.policy.rollout import RolloutSettings, evaluation_mode, greedy_rollouts
@@ -21,10 +22,16 @@ class Answerer:
     """A model that is asked in one wording, and the vision features it has made."""
 
     def __init__(
-        self, policy: Policy, wording: PromptWording, limits: RolloutSettings, *, feature_cache_mib: float
+        self,
+        policy: Policy,
+        wording: PromptWording,
+        limits: RolloutSettings,
+        *,
+        feature_cache_mib: float,
+        feature_disk: DiskCache | None = None,
     ) -> None:
         self.policy, self.wording, self.limits = policy, wording, limits
-        self.features = FeatureCache(policy, feature_cache_mib)
+        self.features = FeatureCache(policy, feature_cache_mib, feature_disk)
 
     def answer(self, samples: Sequence[BenchmarkSample], clips: Sequence[LoadedClip]) -> list[dict[str, Any]]:
         """One record per sample, in order; `clips` are those that could be read, `position` their place in `samples`.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from museg.data.clips import ClipLoader
+from museg.data.disk_cache import DiskCache
 from museg.data.inventory import FileState, file_state
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
@@ -51,7 +52,8 @@ class PredictSettings:
         max_context_tokens: longest prompt and completion together; a longer prompt is a fault of its sample.
         num_workers: processes that decode videos; 0 decodes in this one, where no timeout is possible.
         timeout_s: seconds per video and decoder.
-        feature_cache_mib: vision features kept for further questions on the same video.
+        feature_cache_mib: vision features kept in memory for further questions on the same video.
+        feature_disk: where they are kept for other evaluations with the same vision weights, if anywhere.
         read: what reads a video, with or without a cache of frames.
         shard: (index, count) of this process among those that share the samples.
         allow_missing_videos: questions on videos that are not there are faults, instead of a reason not to begin or,
@@ -64,6 +66,7 @@ class PredictSettings:
     num_workers: int
     timeout_s: float
     feature_cache_mib: float
+    feature_disk: DiskCache | None = None
     read: Reader = read_video
     shard: Shard = (0, 1)
     allow_missing_videos: bool = False
@@ -135,8 +138,13 @@ def predict(
         progress(num_all - num_left, num_all, "")
         if left:
             with _loader(still, settings, video_root, budget) as loader:
-                cache_mib = settings.feature_cache_mib
-                answerer = Answerer(policy_factory(), wording, settings.limits, feature_cache_mib=cache_mib)
+                answerer = Answerer(
+                    policy_factory(),
+                    wording,
+                    settings.limits,
+                    feature_cache_mib=settings.feature_cache_mib,
+                    feature_disk=settings.feature_disk,
+                )
                 counts = _Counts(merging.shard_path(output, merging.DECODING, settings.shard), loader, answerer)
                 for num_answered in _answer(left, loader, answerer, shard_file, counts):
                     progress(num_all - num_left + num_answered, num_all, counts.in_words())

@@ -3,9 +3,11 @@
 Shapes: T sampled frames, H x W pixels after resizing.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -62,6 +64,13 @@ class SampledVideo:
     """When the last frame of the file ends."""
     num_source_frames: int
     """Frames in the file."""
+
+    @cached_property
+    def frames_sha256(self) -> str:
+        """What tells the frames from any others: the SHA-256 of their shape and values. Worked out once."""
+        digest = hashlib.sha256(str(self.frames.shape).encode())
+        digest.update(np.ascontiguousarray(self.frames))
+        return digest.hexdigest()
 
 
 Reader = Callable[[Path, FrameBudget, str], SampledVideo]

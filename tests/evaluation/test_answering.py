@@ -1,15 +1,10 @@
 import pytest
-import torch
 
 from museg.evaluation.answering import Answerer, answer_record
-from museg.evaluation.feature_cache import FeatureCache
-from museg.policy.forward import encode_video
 from museg.policy.rollout import RolloutSettings
 from museg.policy.tiny import build_tiny
 from tests.evaluation.small_answers import WORDING, sample
 from tests.policy.drawn_clips import drawn_clip
-
-FEATURE_BYTES = 4 * 96 * 4  # a drawn clip of 8 frames gives 4 tokens of 96 numbers of 4 bytes
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +32,6 @@ def test_an_answer_is_the_inside_of_the_only_block(completion, fault, output):
         "fault": fault,
         "output": output,
     }
-
-
-def test_a_video_is_encoded_once_while_it_is_kept(policy):
-    cache = FeatureCache(policy, 2 * FEATURE_BYTES / 2**20)
-    first, again, second, third = (drawn_clip(index) for index in (0, 0, 1, 2))
-    with torch.no_grad():
-        together = cache.of([first, again, second])
-        assert cache.num_encoded == 2
-        expected = [encode_video(policy, clip.video) for clip in (first, second)]
-        assert torch.equal(together, torch.cat([expected[0], expected[0], expected[1]]))
-        cache.of([first])  # used later than the second now
-        cache.of([third])
-        assert cache.num_encoded == 3
-        cache.of([first, third])
-        assert cache.num_encoded == 3
-        assert torch.equal(cache.of([second]), expected[1])
-        assert cache.num_encoded == 4
-
-
-def test_a_cache_without_room_keeps_nothing(policy):
-    cache = FeatureCache(policy, (FEATURE_BYTES - 1) / 2**20)
-    with torch.no_grad():
-        assert torch.equal(cache.of([drawn_clip(0)]), cache.of([drawn_clip(0)]))
-        cache.of([drawn_clip(0), drawn_clip(0)])
-    assert cache.num_encoded == 3
 
 
 def test_faults_keep_their_places(policy):
