@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from museg.video.patches import CLIP_MEAN, CLIP_STD, patchify, resize_frames
 
@@ -29,6 +30,50 @@ def test_every_value_lands_where_the_vision_tower_expects_it():
         patch = frames[2 * pair : 2 * pair + 2, :, 14 * y : 14 * y + 14, 14 * x : 14 * x + 14].double() / 255
         expected = (patch - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_STD).view(1, 3, 1, 1)
         torch.testing.assert_close(row.view(3, 2, 14, 14), expected.transpose(0, 1).float(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 56, 28), (7, 28, 84), (64, 112, 196)])
+def test_the_order_of_operations_changes_no_bit(shape):
+    num_frames, height, width = shape
+    frames = drawn(num_frames, height, width)
+    paired = torch.cat([frames, frames[-1:]]) if num_frames % 2 else frames
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    normalised = (paired.float() / 255 - mean) / std  # first numbers, then order
+    blocks = normalised.view(-1, 2, 3, height // 28, 2, 14, width // 28, 2, 14)
+    expected = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 1176)
+    assert torch.equal(patchify(frames)[0], expected)
+
+
+def test_frames_are_left_as_they_are():
+    frames = drawn(3, 28, 56)
+    before = frames.clone()
+    patchify(frames)
+    assert torch.equal(frames, before)
+
+
+class OnOneDevice(TorchDispatchMode):
+    """Notes operations whose tensors lie on different devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed: list[str] = []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        devices = {value.device for value in arguments if isinstance(value, torch.Tensor)}
+        if len(devices) > 1:
+            self.mixed.append(str(operation))
+        return operation(*arguments, **(options or {}))
+
+
+def test_everything_happens_on_the_device_of_the_frames():
+    """No GPU is needed to see a tensor of another device; the meta device has shapes and no values."""
+    frames = torch.empty(5, 3, 56, 28, dtype=torch.uint8, device="meta")
+    with OnOneDevice() as watch:
+        rows, grid = patchify(frames)
+        assert not watch.mixed
+        rows.view(24, 3, -1).sub_(torch.tensor(CLIP_MEAN)[:, None])
+    assert len(watch.mixed) == 1  # it sees what it is there for
+    assert (rows.device.type, rows.dtype, rows.shape, grid) == ("meta", torch.float32, (24, 1176), (3, 4, 2))
 
 
 def test_odd_last_frame_is_repeated():
