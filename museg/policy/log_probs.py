@@ -20,7 +20,7 @@ from museg.policy.processing import PromptBatch
 ROWS_PER_PASS = 32
 CHUNK_TOKENS = 128
 """Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32. More where it is small:"""
-LOGITS_PER_CHUNK = 2**22
+LOGITS_PER_CHUNK = 2**21
 
 
 def completion_log_probs(
