@@ -15,9 +15,9 @@ The KL term keeps all tokens and the mean is taken over all of them, also where 
 token counts as one that teaches nothing. (verl and slime take rejected tokens out of the mean too, which makes the
 remaining ones of that sequence count more.)
 
-**Source:** truncation of the policy term alone: Hugging Face TRL 1.17, GRPOTrainer with vllm_importance_sampling_mode
-token_truncate (there also token_mask, KL and mean as here). Two-sided mask that keeps w inside: IcePop (Ring-1T
-technical report, 2025). The cap's 1 / cap on the lower side and its default of 2: verl, rollout_correction.
+**Source:** truncation, of the policy term alone, with KL and mean as here: Hugging Face TRL, GRPOTrainer,
+vllm_importance_sampling_mode token_truncate. Mask on both sides that keeps w inside: IcePop, as arXiv 2512.16144 writes
+it (equation 1). 1 / cap as the lower side, and the default cap of 2: verl, rollout_correction.
 """
 
 import math
