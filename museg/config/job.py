@@ -44,6 +44,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         trainer=_pick(settings.TrainerSettings, trainer | {"strategy": _strategy(trainer["strategy"])}),
         checkpoint=_pick(settings.CheckpointSettings, config["checkpoint"]),
         validation=_pick(settings.ValidationSettings, config["validation"]),
+        vision_features=_pick(settings.VisionFeatureSettings, config["vision_features"]),
         cold_start=_pick(settings.ColdStartSettings, config["cold_start"]),
         budget=FrameBudget(**video["budget"]),
         decoding=_pick(settings.DecodingSettings, video),

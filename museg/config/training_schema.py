@@ -123,6 +123,15 @@ class CheckpointConfig:
 
 
 @dataclass
+class VisionFeatureConfig:
+    """What is kept of a frozen vision tower's work."""
+
+    cache_mib: int = number(minimum=0)
+    cache_gib: float = number(minimum=0)
+    cache_dir: str = MISSING
+
+
+@dataclass
 class TrainConfig:
     """Everything one training run is made from; each group's own schema is pulled in by its option file."""
 
@@ -144,5 +153,6 @@ class TrainConfig:
     trainer: Any = MISSING
     cold_start: Any = MISSING
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    vision_features: VisionFeatureConfig = field(default_factory=VisionFeatureConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logger: dict[str, Any] = field(default_factory=dict)

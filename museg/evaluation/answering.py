@@ -15,7 +15,7 @@ from museg.evaluation.samples import BenchmarkSample
 from museg.policy.feature_cache import FeatureCache
 from museg.policy.loading import Policy
 from museg.policy.processing import build_prompt_batch, num_prompt_tokens
-from museg.policy.rollout import RolloutSettings, evaluation_mode, greedy_rollouts
+from museg.policy.rollout import RolloutSettings, greedy_rollouts
 
 
 class Answerer:
@@ -68,11 +68,9 @@ class Answerer:
             clips,
             self.wording,
             max_context_tokens=self.limits.max_context_tokens,
-            with_pixels=False,
-        ).to(self.policy.device)
-        with evaluation_mode(self.policy.model):
-            features = self.features.of(clips)
-        rollouts = greedy_rollouts(self.policy, batch, self.limits, features)
+            features=self.features,
+        )
+        rollouts = greedy_rollouts(self.policy, batch, self.limits)
         return list(zip(rollouts.texts, rollouts.completion_mask.sum(dim=1).tolist(), strict=True))
 
 

@@ -18,6 +18,7 @@ from museg.video.patches import PATCH_VALUES, patchify
 
 if TYPE_CHECKING:
     from museg.data.clips import LoadedClip
+    from museg.policy.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ def build_prompt_batch(
     wording: PromptWording,
     *,
     max_context_tokens: int,
-    with_pixels: bool = True,
+    features: "FeatureCache | None" = None,
 ) -> PromptBatch:
     """Put the clips' questions in the given wording and their frames into tensors on the policy's device.
 
     Frames travel there as uint8; normalising them and cutting them into patches is the device's work.
 
-    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads. `with_pixels` is
-    False where the videos' features are known already, so that cutting the frames into patches would be for nothing.
+    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads. Where `features`
+    hands out what the vision tower makes of the clips, the batch has that instead of pixels.
 
     Raises:
         ValueError: when there is no clip, or a prompt leaves no room for a single completion token in
@@ -94,8 +95,8 @@ def build_prompt_batch(
     for clip in clips:
         grid = _patch_grid(policy, clip)
         num_video_tokens = _num_video_tokens(policy, grid)
-        frames = torch.as_tensor(clip.video.frames).to(policy.device) if with_pixels else None
-        patches.append(torch.empty(0, PATCH_VALUES) if frames is None else patchify(frames)[0])
+        if features is None:
+            patches.append(patchify(torch.as_tensor(clip.video.frames).to(policy.device))[0])
         grids.append(grid)
         rows.append(_prompt_ids(policy, clip.example, wording, num_video_tokens))
         _check_room(clip.example, len(rows[-1]), num_video_tokens, grid, max_context_tokens)
@@ -114,12 +115,13 @@ def build_prompt_batch(
     return PromptBatch(
         input_ids=input_ids,
         attention_mask=attention_mask,
-        pixel_values_videos=torch.cat(patches),
+        pixel_values_videos=torch.cat(patches) if patches else torch.empty(0, PATCH_VALUES),
         video_grid_thw=video_grid_thw,
         second_per_grid_ts=second_per_grid_ts,
         position_ids=position_ids,
         next_position=next_position,
         examples=tuple(clip.example for clip in clips),
+        features=None if features is None else features.of(clips),
     ).to(policy.device)
 
 

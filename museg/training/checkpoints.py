@@ -30,6 +30,9 @@ MAY_CHANGE = frozenset(
         "dataset.root",  # the same data in another place
         "dataset.video_root",
         "cold_start.cache_dir",
+        "vision_features",
+        "video.frame_cache_gib",
+        "video.frame_cache_dir",
     }
 )
 """Settings a resumed run may change: none of them alters a number."""

@@ -11,6 +11,7 @@ from museg.metrics.grounding import GroundingMetrics
 from museg.metrics.grounding_scores import set_iou
 from museg.metrics.keys import HELD_OUT_SCORES, held_out_key
 from museg.phases.batches import derive_seed
+from museg.policy.feature_cache import FeatureCache
 from museg.policy.loading import Policy
 from museg.policy.processing import build_prompt_batch
 from museg.policy.rollout import RolloutSettings, greedy_rollouts, sample_rollouts
@@ -56,25 +57,29 @@ class HeldOutSet:
         """The same questions about the first clips only."""
         return replace(self, clips=[clip for clip in self.clips if clip.position < num_clips])
 
-    def evaluate(self, policy: Policy, modes: Sequence[str]) -> Evaluation:
+    def evaluate(self, policy: Policy, modes: Sequence[str], features: FeatureCache | None = None) -> Evaluation:
         """Answer every clip in each mode with the model as it is (put it in eval mode first).
+
+        `features` hands out what a frozen vision tower makes of the clips.
 
         The result covers the clips of all processes, in the order in which a single one would have answered them.
         """
         metrics = {mode: GroundingMetrics(EXTRA_SCORES, sync_on_compute=False) for mode in modes}
-        answers = processes.in_order(processes.gather(list(self._answers(policy, modes))))
+        answers = processes.in_order(processes.gather(list(self._answers(policy, modes, features))))
         for record, extra, predicted in answers:
             metrics[record["mode"]].update(predicted, record["targets"], extra)
         scores = {mode: metric.compute() for mode, metric in metrics.items()} if answers else {}
         return Evaluation(scores, [record for record, *_ in answers])
 
-    def _answers(self, policy: Policy, modes: Sequence[str]) -> Iterator[tuple[tuple[int, int, int], tuple]]:
+    def _answers(
+        self, policy: Policy, modes: Sequence[str], features: FeatureCache | None
+    ) -> Iterator[tuple[tuple[int, int, int], tuple]]:
         """This process' answers, as `_read` gives them, each behind its place in the whole: batch, mode, clip."""
         for start in range(0, len(self.clips), self.batch_size):
             clips = self.clips[start : start + self.batch_size]
             prompts = build_prompt_batch(
-                policy, clips, self.wording, max_context_tokens=self.rollout.max_context_tokens
-            ).to(policy.model.device)
+                policy, clips, self.wording, max_context_tokens=self.rollout.max_context_tokens, features=features
+            )
             seeds = [derive_seed(self.seed, "held_out", clip.position) for clip in clips]
             for number, mode in enumerate(modes):
                 answers = (

@@ -100,6 +100,15 @@ class DecodingSettings:
 
 
 @dataclass(frozen=True)
+class VisionFeatureSettings:
+    """Where features of a frozen vision tower are kept: MiB beside the model, and GiB on disk (0: not at all)."""
+
+    cache_mib: int
+    cache_gib: float
+    cache_dir: str
+
+
+@dataclass(frozen=True)
 class ColdStartSettings:
     """Supervised start before step 0; stops at the first evaluation with greedy mean IoU >= `target_mean_iou`."""
 
@@ -145,6 +154,7 @@ class TrainingJob:
     trainer: TrainerSettings
     checkpoint: CheckpointSettings
     validation: ValidationSettings
+    vision_features: VisionFeatureSettings
     cold_start: ColdStartSettings
     budget: FrameBudget
     decoding: DecodingSettings

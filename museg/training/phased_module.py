@@ -22,6 +22,7 @@ from museg.training import processes
 from museg.training.job import TrainingJob
 from museg.training.optimizers import adamw
 from museg.training.profile import PartClock, no_parts
+from museg.training.vision_features import vision_features
 from museg.video.decoding import SampledVideo
 
 BLANK_CLIP = LoadedClip(
@@ -48,6 +49,7 @@ class PhasedModule(pl.LightningModule):
 
     `steps_done` counts finished reinforcement steps over all fits; it travels in every checkpoint and is the x-axis of
     every log. Phase and learning rate are functions of it. `parts` measures where a step's time goes, if that is asked.
+    `features` hands out what a frozen vision tower makes of a clip, to policy and reference alike; None where it trains.
     """
 
     automatic_optimization = False
@@ -60,6 +62,7 @@ class PhasedModule(pl.LightningModule):
         self.steps_done = 0
         self.reference_sha256 = ""
         self.parts: PartClock = no_parts
+        self.features = vision_features(policy, job.vision_features)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """A fresh optimizer; Lightning restores its state when a fit is continued."""
@@ -90,9 +93,11 @@ class PhasedModule(pl.LightningModule):
 
     def prompts_of(self, batch: StepBatch, wording: str) -> PromptBatch:
         """The step's prompts on the device, in the wording of the phase."""
+        limit = self.job.rollout.max_context_tokens
+        wording = self.job.wordings[wording]
         return build_prompt_batch(
-            self.policy, batch.clips, self.job.wordings[wording], max_context_tokens=self.job.rollout.max_context_tokens
-        ).to(self.device)
+            self.policy, batch.clips, wording, max_context_tokens=limit, features=self.features
+        )
 
     def micro_batches(self, num_prompts: int) -> list[range]:
         """Consecutive prompts, whole groups, at most `trainer.micro_batch_prompts` a backward pass."""
@@ -134,7 +139,7 @@ class PhasedModule(pl.LightningModule):
         limit = self.job.rollout.max_context_tokens
         prompts = build_prompt_batch(self.policy, [BLANK_CLIP], BLANK_WORDING, max_context_tokens=limit)
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, [""]))
-        return 0.0 * completion_log_probs(self.policy, prompts.to(self.device), ids, mask, 1).sum()
+        return 0.0 * completion_log_probs(self.policy, prompts, ids, mask, 1).sum()
 
     def not_finite(self, what: str, step: int, example_ids: Sequence[str]) -> NonFiniteStep:
         """The error that all processes raise together; it names the examples of all of them."""

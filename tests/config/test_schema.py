@@ -29,6 +29,7 @@ def names(schema):
         (training_schema.TrainerConfig, job.TrainerSettings),
         (training_schema.ColdStartConfig, job.ColdStartSettings),
         (training_schema.ValidationConfig, job.ValidationSettings),
+        (training_schema.VisionFeatureConfig, job.VisionFeatureSettings),
         (training_schema.CheckpointConfig, job.CheckpointSettings),
         (task_schema.GrpoConfig, job.ObjectiveSettings),
         (task_schema.RolloutConfig, RolloutSettings),

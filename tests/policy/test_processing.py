@@ -3,6 +3,7 @@ from dataclasses import fields
 import pytest
 import torch
 
+from museg.policy.feature_cache import FeatureCache
 from museg.policy.processing import build_prompt_batch, encode_completions, num_prompt_tokens
 from tests.policy.drawn_clips import WORDING, drawn_batch, drawn_clip
 
@@ -74,11 +75,14 @@ def test_a_prompts_length_is_known_before_it_is_built(policy):
 def test_a_batch_without_pixels_differs_in_nothing_else(policy):
     clips = [drawn_clip(index, num_frames=5 + index) for index in range(3)]
     with_pixels = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
-    without = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, with_pixels=False)
+    cache = FeatureCache(policy, max_mib=1)
+    without = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, features=cache)
     assert without.pixel_values_videos.shape == (0, 1176)
+    assert torch.equal(without.features, cache.of(clips))
+    assert torch.equal(without.select([2, 0]).features, cache.of([clips[2], clips[0]]))
     for field in fields(without):
         left, right = getattr(without, field.name), getattr(with_pixels, field.name)
-        if field.name != "pixel_values_videos":
+        if field.name not in ("pixel_values_videos", "features"):
             assert torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right
 
 
