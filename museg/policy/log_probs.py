@@ -7,10 +7,11 @@ The prompt is forwarded once for each of its completions; its embeddings, and wi
 `museg.policy.shared_prefix` forwards it once for all of them, and is compared with this.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
+from torch.nn.functional import cross_entropy, linear
 
 from museg.policy.forward import drop_left_padding, embed_prompts, run_decoder
 from museg.policy.loading import Policy
@@ -108,12 +109,57 @@ def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
 
 def chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int | None) -> Tensor:
     """Return log-probabilities [M] of `targets` [M] after hidden states [M, hidden]."""
-
-    def chunk_log_probs(hidden: Tensor, targets: Tensor) -> Tensor:
-        return token_log_probs(policy.model.lm_head(hidden), targets)
-
-    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // policy.model.config.text_config.vocab_size, CHUNK_TOKENS)
+    weight = policy.model.lm_head.weight
+    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // len(weight), CHUNK_TOKENS)
     if len(hidden) <= chunk_tokens:
-        return chunk_log_probs(hidden, targets)
-    chunks = zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True)
-    return torch.cat([checkpoint(chunk_log_probs, *chunk, use_reentrant=False) for chunk in chunks])
+        return token_log_probs(policy.model.lm_head(hidden), targets)
+    return _HeadLogProbs.apply(hidden, weight, targets, chunk_tokens)
+
+
+class _HeadLogProbs(torch.autograd.Function):
+    """Language head and log-softmax in chunks of tokens: each pass holds the logits of one chunk, and none are kept.
+
+    Were the library to recompute the chunks, each would make a gradient of the weights of its own, to be added to that
+    of the others. Here they share one, and the gradient of the logits takes the place of the logits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_tokens: int) -> Tensor:
+        """Keep nothing but the results: once the logits are made again, these tell what softmax divides by."""
+        chunks = zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True)
+        log_probs = torch.cat([token_log_probs(linear(part, weight), wanted) for part, wanted in chunks])
+        ctx.save_for_backward(hidden, weight, targets, log_probs)
+        ctx.chunk_tokens, device = chunk_tokens, hidden.device.type
+        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        return log_probs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of hidden states and weights, chunk by chunk."""
+        hidden, weight, targets, log_probs = ctx.saved_tensors
+        of_hidden, of_weight = torch.empty_like(hidden), torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        read, read_weight = hidden.to(ctx.dtype), weight.to(ctx.dtype)
+        rows = (tensor.split(ctx.chunk_tokens) for tensor in (read, targets, log_probs, gradient, of_hidden))
+        for part, *known, part_of_hidden in zip(*rows, strict=True):
+            of_logits = _gradient_of_logits(linear(part, read_weight), *known).to(ctx.dtype)
+            part_of_hidden.copy_(of_logits @ read_weight)
+            if of_weight is not None:
+                _add_product(of_weight, of_logits.t(), part)
+            del of_logits  # before the next chunk's logits are made
+        return of_hidden, of_weight, None, None
+
+
+def _gradient_of_logits(logits: Tensor, targets: Tensor, log_probs: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient [M, V] of `logits`, in their place, from that of the targets' `log_probs` [M]."""
+    logits, targets, gradient = logits.to(log_probs.dtype), targets[:, None], gradient[:, None]
+    log_sums = logits.gather(1, targets) - log_probs[:, None]
+    return logits.sub_(log_sums).exp_().mul_(-gradient).scatter_add_(1, targets, gradient)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `left` @ `right` to `total`; of one type without a place of its own for the product."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)

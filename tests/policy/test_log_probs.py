@@ -112,6 +112,25 @@ def test_chunks_of_the_head_and_of_rows_do_not_matter(policy, inputs, monkeypatc
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_of_the_head_do_not_matter_under_autocast(policy, inputs, dtype):
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        whole = gradients(policy, *inputs, NUM_GENERATIONS)
+        in_chunks = gradients(policy, *inputs, NUM_GENERATIONS, chunk_tokens=7)
+    # a sum in another order; with eight bits of mantissa rounded after every chunk besides
+    tolerance = 1e-5 if dtype is torch.float32 else 0.02
+    for left, right in zip(in_chunks, whole, strict=True):
+        assert left.dtype == right.dtype and (left - right).norm() < tolerance * right.norm()
+
+
+def test_a_frozen_head_gets_no_gradient_in_chunks(own_policy):
+    own_policy.model.lm_head.weight.requires_grad_(False)  # and with it the embeddings, which are the same
+    ids, mask = drawn_completions(own_policy, 2)
+    completion_log_probs(own_policy, drawn_batch(own_policy, 2), ids, mask, 1, chunk_tokens=3).sum().backward()
+    assert own_policy.model.lm_head.weight.grad is None
+    assert own_policy.model.model.language_model.norm.weight.grad.abs().sum() > 0
+
+
 def test_whole_groups_are_asked_for(policy, inputs):
     batch, ids, mask = inputs
     with pytest.raises(ValueError, match="12 completions for 4 prompts x num_generations=2"):
