@@ -10,8 +10,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -85,25 +87,38 @@ class ClipLoader:
         self._pool: ProcessPool | None = None
 
     def stream(self, plan: Iterable[tuple[int, Sequence[GroundingExample]]]) -> Iterator[StepBatch]:
-        """Yield the steps of `plan` (step number, its examples) in order, decoding the following ones meanwhile."""
+        """Yield the steps of `plan` (step number, its examples) in order, decoding the following ones meanwhile.
+
+        A thread hands them in, because a step should not wait for that either: it takes as long as a small clip.
+        """
         plan = iter(plan)
         window: deque[tuple[int, Sequence[GroundingExample], list[ClipDecoding]]] = deque()
         under_way: WeakValueDictionary[str, ClipDecoding] = WeakValueDictionary()
-        try:
-            while True:
-                for step, examples in plan:
-                    window.append((step, examples, [self._start(under_way, example.video) for example in examples]))
-                    if len(window) > self.steps_ahead:
-                        break
-                if not window:
-                    return
-                for decoding in list(under_way.values()):
-                    decoding.advance()
-                step, examples, decodings = window.popleft()
-                yield self._collect(step, examples, decodings)
-        finally:
+
+        def look_ahead(num_steps: int) -> None:
             for decoding in list(under_way.values()):
-                decoding.cancel()
+                decoding.advance()
+            for step, examples in islice(plan, num_steps - len(window)):
+                window.append((step, examples, [self._start(under_way, example.video) for example in examples]))
+
+        with ThreadPoolExecutor(1) as thread:
+            ahead = None
+            try:
+                while True:
+                    if ahead is not None:
+                        ahead.result()
+                    if not window:
+                        look_ahead(1)
+                    if not window:
+                        return
+                    step, examples, decodings = window.popleft()
+                    batch = self._collect(step, examples, decodings)
+                    ahead = thread.submit(look_ahead, self.steps_ahead)
+                    yield batch
+            finally:
+                thread.shutdown()
+                for decoding in list(under_way.values()):
+                    decoding.cancel()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -107,6 +107,36 @@ def test_following_steps_are_decoded_while_one_trains(root, tmp_path):
         assert sorted(line.split()[0] for line in marks.read_text().splitlines()) == ["clip_0", "clip_1", "clip_2"]
 
 
+def test_a_step_does_not_wait_for_the_next_ones_to_be_handed_in(root, tmp_path):
+    def slow_plan():
+        for step in plan([0], [1], [2]):
+            time.sleep(0.4)
+            yield step
+
+    with loader(root, tmp_path, steps_ahead=1) as clips:
+        stream = clips.stream(slow_plan())
+        next(stream)
+        for _ in range(2):
+            time.sleep(0.6)  # training: the thread asks for the next step now
+            begin = time.monotonic()
+            next(stream)
+            assert time.monotonic() - begin < 0.3
+
+
+def test_what_goes_wrong_with_a_plan_is_told_at_its_step(root, tmp_path):
+    def broken_plan():
+        yield from plan([0], [1])
+        raise ValueError("no such step")
+
+    for steps_ahead in (0, 1, 5):
+        with loader(root, tmp_path, steps_ahead=steps_ahead) as clips:
+            stream, num_given = clips.stream(broken_plan()), 0
+            with pytest.raises(ValueError, match="no such step"):
+                for _ in stream:
+                    num_given += 1
+            assert num_given == {0: 2, 1: 2, 5: 1}[steps_ahead]  # told as soon as the plan is that far
+
+
 @needs_two_decoders
 @pytest.mark.parametrize("reader", [failing_readers.hangs_with_decord, failing_readers.dies_with_decord])
 def test_hung_or_dead_decoder_is_followed_by_the_second_one(root, tmp_path, reader):
