@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -21,7 +22,7 @@ from museg.policy.processing import PromptBatch, build_prompt_batch, encode_comp
 from museg.training import processes
 from museg.training.job import TrainingJob
 from museg.training.optimizers import adamw
-from museg.training.profile import PartClock, no_parts
+from museg.training.profile import PartClock
 from museg.training.vision_features import vision_features
 from museg.video.decoding import SampledVideo
 
@@ -61,7 +62,7 @@ class PhasedModule(pl.LightningModule):
         self.job = job
         self.steps_done = 0
         self.reference_sha256 = ""
-        self.parts: PartClock = no_parts
+        self.parts: PartClock = nullcontext
         self.features = vision_features(policy, job.vision_features)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

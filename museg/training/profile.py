@@ -2,7 +2,7 @@
 
 `with parts("rewards"):` gives the time inside to the part of that name. Parts may stand inside each other: the clock
 belongs to the innermost one, and what no part claims is `EVERYTHING_ELSE`, so the parts of a step add up to it. Where
-nothing is profiled `no_parts` stands in the same places and does nothing.
+nothing is profiled `contextlib.nullcontext` stands in the place of `parts`, and does nothing.
 
 Profiling draws no random number and changes no other. On a GPU it waits at every border of a part until the device is
 done, or the time would go to whatever part happens to wait; a profiled run is slower there by what it can no longer do
@@ -35,12 +35,7 @@ TRACED_STEPS = 2
 CSV_FILE, JSON_FILE, TRACE_FILE = "profile.csv", "profile.json", "trace.json"
 
 PartClock = Callable[[str], AbstractContextManager]
-_NOTHING = nullcontext()
-
-
-def no_parts(name: str) -> AbstractContextManager:
-    """A context that does nothing, for any part."""
-    return _NOTHING
+"""`Parts`, or `nullcontext`."""
 
 
 @dataclass
@@ -74,7 +69,7 @@ class Parts:
         self._open.append(name)
         self._times.calls[name] += 1
         try:
-            with record_function(name) if self._tracer else _NOTHING:
+            with record_function(name) if self._tracer else nullcontext():
                 yield
         finally:
             self._give_time()

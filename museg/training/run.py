@@ -7,6 +7,7 @@ of the fit's KL term, and a fit that is continued after a kill finds its referen
 import json
 import random
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cac
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import Stopwatch
-from museg.training.profile import Parts, no_parts, profiled
+from museg.training.profile import Parts, profiled
 from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
@@ -220,7 +221,7 @@ class Run:
         module = self.module(fit, continued)
         module.steps_done = first_step
         sampler = StepSampler(self.data, job.schedule, job.prompts_per_step, job.seed)
-        stream = StepStream(self.clips, sampler.examples, first_step, fit.end_step, parts or no_parts)
+        stream = StepStream(self.clips, sampler.examples, first_step, fit.end_step, parts or nullcontext)
         callbacks = [
             StopListener(self.stop),
             StepLogger(self.log, job, self.clips.quarantine, stream, self.checkpointer),

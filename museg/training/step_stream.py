@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 from museg.data.clips import ClipLoader, StepBatch
 from museg.data.examples import GroundingExample
 from museg.training import processes
-from museg.training.profile import PartClock, no_parts
+from museg.training.profile import PartClock
 
 
 class StepStream:
@@ -24,7 +25,7 @@ class StepStream:
         examples_of: Callable[[int], list[GroundingExample]],
         start_step: int,
         end_step: int,
-        parts: PartClock = no_parts,
+        parts: PartClock = nullcontext,
     ) -> None:
         self.clips = clips
         self.examples_of = examples_of

@@ -13,7 +13,6 @@ from museg.training.profile import (
     Parts,
     StepTimes,
     as_text,
-    no_parts,
     part_table,
     profiled,
 )
@@ -111,6 +110,4 @@ def test_a_run_too_short_for_a_table_says_so_and_leaves_its_trace(tmp_path, caps
 def test_without_profile_nothing_is_measured_or_written(tmp_path, capsys):
     with profiled(tmp_path, is_wanted=False) as parts:
         assert parts is None
-    with no_parts("rollout"), no_parts("inner"):  # one context, entered twice
-        pass
     assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
