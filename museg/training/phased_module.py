@@ -50,7 +50,7 @@ class PhasedModule(pl.LightningModule):
 
     `steps_done` counts finished reinforcement steps over all fits; it travels in every checkpoint and is the x-axis of
     every log. Phase and learning rate are functions of it. `parts` measures where a step's time goes, if that is asked.
-    `features` hands out what a frozen vision tower makes of a clip, to policy and reference alike; None where it trains.
+    `features` hands out what a frozen vision tower makes of a clip, to policy and reference; None where it trains.
     """
 
     automatic_optimization = False
@@ -96,9 +96,7 @@ class PhasedModule(pl.LightningModule):
         """The step's prompts on the device, in the wording of the phase."""
         limit = self.job.rollout.max_context_tokens
         wording = self.job.wordings[wording]
-        return build_prompt_batch(
-            self.policy, batch.clips, wording, max_context_tokens=limit, features=self.features
-        )
+        return build_prompt_batch(self.policy, batch.clips, wording, max_context_tokens=limit, features=self.features)
 
     def micro_batches(self, num_prompts: int) -> list[range]:
         """Consecutive prompts, whole groups, at most `trainer.micro_batch_prompts` a backward pass."""
