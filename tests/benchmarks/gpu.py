@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch._dynamo
 import transformers
 
-from tests.benchmarks.gpu_checks import TOLERANCE, Checks
+from tests.benchmarks.gpu_checks import MODEL_TOLERANCE, TOLERANCE, Checks
 from tests.benchmarks.gpu_floor import Peaks, Work, floor_s
 from tests.benchmarks.gpu_parts import Part, Trained, parts_of
 from tests.benchmarks.gpu_shapes import GIB, MODELS, QUICK, RELEASED, chosen_storage, config_of, memory_table, size_of
@@ -86,6 +87,7 @@ def line_of(row: dict[str, Any]) -> str:
     cells = (f"{show(values[name]) if name in values else '':>{width}}" for name, width, show in columns)
     notes = [f"{1e3 * values['token_s']:.2f} ms a token"] if "token_s" in values else []
     notes += [] if row["is_warm"] else ["not warmed up"]
+    notes += row["notes"]
     return f"{row['measure']:38}{''.join(cells)}  {', '.join(notes)}".rstrip()
 
 
@@ -103,7 +105,8 @@ def measure(part: Part, trained: Trained, report: Report, peaks: Peaks, **limits
     device, before_s = trained.device, report.median_s(part.minus) if part.minus else 0.0
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    first, *others = timed_s(part.prepare, device, precision=trained.precision, **limits)
+    with warnings.catch_warnings(record=True) as told:
+        first, *others = timed_s(part.prepare, device, precision=trained.precision, **limits)
     seconds = [second - before_s for second in others or [first]]
     works, num_tokens = part.describe()
     values = values_of(seconds, works, num_tokens, peaks)
@@ -112,7 +115,8 @@ def measure(part: Part, trained: Trained, report: Report, peaks: Peaks, **limits
     if device.type == "cuda":
         values["peak_gib"] = torch.cuda.max_memory_allocated(device) / GIB
     values = {name: round(value, 7) for name, value in values.items()}
-    report.add(part.name, values=values, seconds=seconds, first_s=first, is_warm=bool(others))
+    notes = sorted({str(warning.message) for warning in told})  # such as that a kernel could not be used
+    report.add(part.name, values=values, seconds=seconds, first_s=first, is_warm=bool(others), notes=notes)
 
 
 def run_parts(trained: Trained, report: Report, peaks: Peaks, end_s: float, num_runs: int) -> None:
@@ -128,21 +132,22 @@ def run_parts(trained: Trained, report: Report, peaks: Peaks, end_s: float, num_
             report.add(part.name, error="not measured: no time was left")
 
 
+def holds(report: Report, name: str, check: Callable[[], dict[str, float]], tolerance: float) -> bool:
+    """Add the row of a comparison; whether all that should be equal is."""
+    found = report.attempt(name, check)
+    if found is None:
+        return False
+    is_equal = all(gap < tolerance for gap in found.values())
+    report.add(name, values=found, **({} if is_equal else {"error": f"not equal within {tolerance}: {found}"}))
+    return is_equal
+
+
 def run_checks(device: torch.device, report: Report) -> list[str]:
-    """Add a row for every comparison; returns the names of those that failed."""
+    """Add a row for every comparison on the small model; returns the names of those that failed."""
     checks = report.attempt("comparisons", lambda: Checks(device))
     if checks is None:
         return ["comparisons"]
-    wrong = []
-    for name, check in checks.by_name.items():
-        found = report.attempt(name, check)
-        if found is not None and all(gap < TOLERANCE for gap in found.values()):
-            report.add(name, values=found)
-            continue
-        wrong.append(name)
-        if found is not None:
-            report.add(name, values=found, error=f"not equal within {TOLERANCE}: {found}")
-    return wrong
+    return [name for name, check in checks.by_name.items() if not holds(report, name, check, TOLERANCE)]
 
 
 def device_facts(device: torch.device, peaks: Peaks) -> dict[str, Any]:
@@ -156,6 +161,7 @@ def device_facts(device: torch.device, peaks: Peaks) -> dict[str, Any]:
     }
 
 
+@torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)  # rather than time what was given up to be compiled
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     start_s = time.monotonic()
@@ -180,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.compiler.reset()  # kernels of the small model count against the number that may be compiled
     trained = report.attempt("models", lambda: Trained(options.model, setting, storage, device))
     if trained is not None:
+        name = "log-probabilities, this model"
+        wrong += [] if holds(report, name, trained.agreement, MODEL_TOLERANCE) else [name]
         run_parts(trained, report, peaks, start_s + 60 * options.minutes, options.runs)
     if wrong:
         raise SystemExit(f"the device does not compute what it should: {', '.join(wrong)}")

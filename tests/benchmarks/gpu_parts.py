@@ -98,7 +98,7 @@ def parts_of(trained: Trained) -> list[Part]:
     tokens = setting.prompt_tokens + setting.generations * setting.completion_tokens
     step_tokens = setting.prompts * tokens
     return [
-        _part("vision forward", trained.see, [floors.vision], setting.video_tokens),
+        Part("vision forward", trained.seeing, lambda: ([floors.vision], setting.video_tokens)),
         Part(
             "prefill", lambda: partial(trained.read, trained.embed()), lambda: ([floors.prompt], setting.prompt_tokens)
         ),

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from museg.objectives.grpo import grpo_loss
 from museg.policy.forward import embed_prompts, run_decoder
-from museg.policy.log_probs import chunked_log_probs
+from museg.policy.log_probs import chunked_log_probs, completion_log_probs
 from museg.policy.reference import Reference
 from museg.policy.rollout import Rollouts, RolloutSettings, sample_rollouts
 from museg.policy.shared_prefix import shared_prefix_log_probs
@@ -58,6 +58,17 @@ class Trained:
         """Arithmetic in bfloat16 on a GPU, as in training there; in the type of the weights on a processor."""
         is_cast = self.device.type != "cpu" and self.storage.dtype == torch.float32
         return torch.autocast(self.device.type, torch.bfloat16) if is_cast else nullcontext()
+
+    def agreement(self) -> dict[str, float]:
+        """How far log-probabilities of the packed row are from those of a plain forward, relative to their spread."""
+        with self.precision():
+            found, right = self.reference_log_probs(), self.reference_log_probs(completion_log_probs)
+        return {"relative_gap": float((found - right).norm() / (right - right.mean()).norm())}
+
+    def seeing(self) -> Callable[[], Tensor]:
+        """`see`, in evaluation mode until `settle`."""
+        self.policy.model.eval()
+        return self.see
 
     @torch.no_grad()
     def see(self) -> Tensor:

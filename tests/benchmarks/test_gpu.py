@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 
 import pytest
 import torch
@@ -126,6 +127,23 @@ def test_a_rollout_of_other_weights_is_noticed(monkeypatch):
     assert checks.sampled_log_probs()["log_prob_gap"] < 1e-4
     monkeypatch.setattr(gpu_checks, "sample_rollouts", before_a_change)
     assert checks.sampled_log_probs()["log_prob_gap"] > 1e-3
+
+
+def test_a_kernel_that_is_wrong_for_the_measured_model_is_noticed():
+    trained = Trained("tiny", QUICK, STORAGES[0], CPU)
+    assert trained.agreement()["relative_gap"] < 1e-4
+    with gpu_checks.attending(lambda module, query, key, value, row, scale: torch.zeros_like(query).transpose(1, 2)):
+        assert trained.agreement()["relative_gap"] > gpu_checks.MODEL_TOLERANCE
+
+
+def test_what_a_part_warns_of_stands_in_its_row(tmp_path):
+    report, trained = (
+        gpu.Report("gpu tiny", "40x6x3", tmp_path / "found.json"),
+        Trained("tiny", QUICK, STORAGES[0], CPU),
+    )
+    part = gpu_parts.Part("rollouts", lambda: lambda: warnings.warn("without graphs", stacklevel=1), lambda: ([], 0))
+    gpu.measure(part, trained, report, Peaks(1, 1), left_s=1, limit_s=1, num_runs=1)
+    assert report.rows[0]["notes"] == ["without graphs"] and "without graphs" in gpu.line_of(report.rows[0])
 
 
 def test_runs_are_fewer_where_time_is_short():
