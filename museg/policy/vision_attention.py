@@ -27,19 +27,20 @@ def batched_window_attention(
     attention_mask: Tensor | None,
     *,
     cu_seq_lens_q: Tensor,
+    max_length_q: int,
     scaling: float | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
     """Attend within windows of a packed sequence: [1, heads, S, width] in, [1, S, heads, width] out.
 
-    `cu_seq_lens_q` [windows + 1] holds the boundaries. Signature and layout are those of transformers'
-    AttentionInterface.
+    `cu_seq_lens_q` [windows + 1] holds the boundaries, `max_length_q` is the longest window. Signature and layout are
+    those of transformers' AttentionInterface.
     """
     packed = torch.stack([query[0], key[0], value[0]]).transpose(1, 2)  # [3, S, heads, width]
+    if max_length_q * (len(cu_seq_lens_q) - 1) == packed.shape[1]:  # all are as long; no layer waits for a GPU to know
+        return _attend(packed, max_length_q, scaling).unsqueeze(0), None
     lengths = cu_seq_lens_q.diff()
     distinct = lengths.unique().tolist()
-    if len(distinct) == 1:
-        return _attend(packed, distinct[0], scaling).unsqueeze(0), None
     starts = cu_seq_lens_q[:-1]
     indices = [
         (starts[lengths == length, None] + torch.arange(length, device=starts.device)).flatten() for length in distinct
