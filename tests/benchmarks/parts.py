@@ -6,15 +6,18 @@ Three tables.
   two decimals, as the released model writes them, once those of the tiny model. Goal: reading and rewards of the 112
   texts together below 5 ms on one core.
 - All parts of the default job's steps, as `profile=true` measures them: the real program with its caches of clips and
-  cold start, if those are there, which it makes otherwise. Mean over all steps, median over those that have the part.
-- What a checkpoint of the published sizes holds (float32 weights and the two moments of AdamW, 12 bytes a weight), and
-  what writing it takes from training at `--disk-mib-s`, one every `checkpoint.every_steps` steps of `--step-s` seconds.
+  cold start, if those are there, which it makes otherwise. Mean over all steps, median over those that have the part;
+  checkpoints and looks at held-out clips are more frequent than in the job, so that there are some.
+- What checkpoints take from training, one every 50 steps (`checkpoint.every_steps`): those of the default job as
+  measured, and those of the published sizes (float32 weights and the two moments of AdamW, 12 bytes a weight) on a disk
+  of `--disk-mib-s` beside steps of `--step-s` seconds.
 
 Times of the first table are medians of rounds over all parts; the texts must first earn their full reward. Use
 OMP_NUM_THREADS=1.
 """
 
 import json
+import os
 import random
 import tempfile
 from argparse import Namespace
@@ -180,22 +183,28 @@ def step_rows(folder: Path, *overrides: str) -> list[dict[str, Any]]:
     return rows
 
 
+def measured_checkpoint(steps: Sequence[Mapping[str, Any]], every_steps: int) -> dict[str, Any]:
+    """What a checkpoint of the profiled run takes from training, from the rows of `step_rows`."""
+    median_s = {row["measure"]: row["values"]["median_ms"] / 1e3 for row in steps}
+    values = share_of(median_s["step: checkpoint"], every_steps, median_s["step: whole step"])
+    return comparison("checkpoint", "default job", ours="ours", values=values)
+
+
 def checkpoint_rows(every_steps: int, step_s: float, disk_mib_s: float) -> list[dict[str, Any]]:
     """Bytes of a checkpoint of the published sizes, and the share of all time that writing them takes."""
     rows = []
     for name in PUBLISHED_SIZES:
         size_mib = BYTES_PER_WEIGHT * sum(p.numel() for p in meta_model(name).parameters()) / MIB
-        write_s = size_mib / disk_mib_s
-        values = {
-            "gib": round(size_mib / 1024, 1),
-            "disk_mib_s": disk_mib_s,
-            "write_s": round(write_s, 1),
-            "every_steps": every_steps,
-            "step_s": step_s,
-            "share": round(write_s / (write_s + every_steps * step_s), 4),
-        }
+        values = {"gib": round(size_mib / 1024, 1), "disk_mib_s": disk_mib_s}
+        values |= share_of(size_mib / disk_mib_s, every_steps, step_s)
         rows.append(comparison("checkpoint", name.rpartition("/")[2], ours="ours", values=values))
     return rows
+
+
+def share_of(write_s: float, every_steps: int, step_s: float) -> dict[str, float]:
+    """The share of all time that goes into writing one checkpoint every so many steps, and what it comes from."""
+    share = write_s / (write_s + every_steps * step_s)
+    return {"write_s": round(write_s, 3), "every_steps": every_steps, "step_s": step_s, "share": round(share, 4)}
 
 
 def measured(options: Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -209,11 +218,13 @@ def measured(options: Namespace, folder: Path) -> list[dict[str, Any]]:
 
     loggers = ["tensorboard"] if options.quick else ["tensorboard", "wandb"]
     add(part_rows(folder / "logs", loggers, options.runs))
-    steps = [f"phase.steps={options.steps // 2}", f"phase.total_steps={options.steps}", "checkpoint.every_steps=10"]
+    lengths = [f"phase.steps={options.steps // 2}", f"phase.total_steps={options.steps}"]
+    often = ["checkpoint.every_steps=10", "validation.every_steps=20"]
     small = [*tiny_runs.small_overrides(folder), "cold_start=none", "rollout.max_new_tokens=8"]
-    add(step_rows(folder / "run", *steps, "validation.every_steps=20", *(small if options.quick else [])))
+    steps = step_rows(folder / "run", *lengths, *often, *(small if options.quick else []))
+    add(steps)
     every_steps = tiny_runs.checked()["checkpoint"]["every_steps"]
-    add(checkpoint_rows(every_steps, options.step_s, options.disk_mib_s))
+    add([measured_checkpoint(steps, every_steps), *checkpoint_rows(every_steps, options.step_s, options.disk_mib_s)])
     return rows
 
 
@@ -224,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--disk-mib-s", type=float, default=1000.0, help="MiB that the disk writes in a second")
     parser.add_argument("--step-s", type=float, default=30.0, help="seconds of a step beside which checkpoints are put")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("WANDB_SILENT", "true")
     if options.quick:
         options.runs, options.steps = 1, 8
     with tempfile.TemporaryDirectory() as folder:

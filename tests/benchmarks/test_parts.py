@@ -69,6 +69,9 @@ def test_the_steps_of_a_run_are_taken_apart(outputs, tmp_path):
     assert {f"step: {part}" for part in ("rollout", "backward", "reading and rewards", "checkpoint")} <= set(found)
     shares = [values["share"] for name, values in found.items() if name != "step: whole step"]
     assert sum(shares) == pytest.approx(1, abs=0.002)
+    checkpoint = parts.measured_checkpoint(rows, every_steps=50)["values"]
+    assert checkpoint["write_s"] == pytest.approx(found["step: checkpoint"]["median_ms"] / 1000, abs=1e-3)
+    assert 0 < checkpoint["share"] < 0.1
     # the row of the step after a checkpoint tells its time: here the first of the second phase
     timed = [float(row["time/checkpoint_s"] or 0) for row in tiny_runs.rows(tmp_path, "train")]
     assert [seconds > 0 for seconds in timed] == [False, False, False, True, False, False]
