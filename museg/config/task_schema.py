@@ -126,6 +126,8 @@ class RolloutConfig:
     top_p: float = number(above=0, maximum=1)
     max_new_tokens: int = number(minimum=1)
     max_context_tokens: int = number(minimum=2)
+    engine: str = choice("cascade", "plain")
+    cuda_graphs: bool = MISSING
 
 
 @dataclass

@@ -24,9 +24,9 @@ def batch_at(policy, fps: float):
 
 @pytest.fixture
 def seen_positions(policy, monkeypatch):
-    """What the decoder is really given, call by call: the position ids [3, rows, tokens]."""
-    seen, decoder = [], policy.model.model.language_model
-    hook = decoder.register_forward_pre_hook(lambda _, __, given: seen.append(given["position_ids"]), with_kwargs=True)
+    """What queries and keys are really turned by, call by call: the position ids [3, rows, tokens]."""
+    seen, rotary = [], policy.model.model.language_model.rotary_emb
+    hook = rotary.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     yield seen
     hook.remove()
 
@@ -38,7 +38,7 @@ def test_positions_are_the_same_in_rollout_and_training(policy, seen_positions, 
         alone = batch.select([prompt])
         seen_positions.clear()
         rollouts = greedy_rollouts(policy, alone, SETTINGS)
-        in_rollout = torch.cat(seen_positions, dim=2)  # the prompt, then one token at a time
+        in_rollout = torch.cat(seen_positions, dim=2)  # the prompt, then all steps to come
         seen_positions.clear()
         completion_log_probs(policy, alone, rollouts.completion_ids, rollouts.completion_mask, 1)
         (in_training,) = seen_positions

@@ -3,16 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from museg.policy.cascade import CascadeCache
+from museg.policy.engine import completion_mask
 from museg.policy.forward import encode_video
-from museg.policy.key_value_cache import rollout_cache
+from museg.policy.key_value_cache import RolloutCacheLayer
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import build_prompt_batch
-from museg.policy.rollout import (
-    RolloutSettings,
-    completion_mask,
-    greedy_rollouts,
-    sample_rollouts,
-)
+from museg.policy.rollout import RolloutSettings, greedy_rollouts, sample_rollouts
 from tests.policy.drawn_clips import WORDING, drawn_batch, drawn_clip, with_frequent_stops
 
 SETTINGS = RolloutSettings(num_generations=3, temperature=1.0, max_new_tokens=16)
@@ -135,21 +132,34 @@ def test_first_tokens_follow_the_distribution(policy):
         assert counts[index].item() / 4000 == pytest.approx(expected, abs=4 * (expected / 4000) ** 0.5)
 
 
-def test_keys_and_values_have_one_dtype_under_autocast(policy, monkeypatch):
-    caches = []
+@pytest.mark.parametrize(
+    ("engine", "cache_class", "buffers"),
+    [
+        ("cascade", CascadeCache, ("prompt_keys", "prompt_values", "own_keys", "own_values")),
+        ("plain", RolloutCacheLayer, ("keys", "values")),
+    ],
+)
+def test_keys_and_values_have_one_dtype_under_autocast(policy, monkeypatch, engine, cache_class, buffers):
+    caches, init = [], cache_class.__init__
 
-    def kept_cache(num_layers):
-        caches.append(rollout_cache(num_layers))
-        return caches[-1]
+    def kept(self, *args, **options):
+        caches.append(self)
+        init(self, *args, **options)
 
-    monkeypatch.setattr("museg.policy.rollout.rollout_cache", kept_cache)
-    batch = drawn_batch(policy, 2)
+    def dtypes():
+        held = [getattr(cache, name) for cache in caches for name in buffers]
+        tensors = [t for tensors in held for t in (tensors if isinstance(tensors, list) else [tensors])]
+        caches.clear()
+        return {tensor.dtype for tensor in tensors}
+
+    monkeypatch.setattr(cache_class, "__init__", kept)
+    batch, settings = drawn_batch(policy, 2), replace(SETTINGS, engine=engine)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rollouts = greedy_rollouts(policy, batch, SETTINGS)
+        rollouts = greedy_rollouts(policy, batch, settings)
         again = completion_log_probs(policy, batch, rollouts.completion_ids, rollouts.completion_mask, 1)
-    greedy_rollouts(policy, batch, SETTINGS)
-    low, full = ({states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} for cache in caches)
-    assert (low, full) == ({torch.bfloat16}, {torch.float32})
+    assert dtypes() == {torch.bfloat16}
+    greedy_rollouts(policy, batch, settings)
+    assert dtypes() == {torch.float32}
     # bfloat16 keeps 8 bits: one step of rounding is 1/256 of a logit
     torch.testing.assert_close(rollouts.log_probs, again.detach(), rtol=0.05, atol=0.1)
 
@@ -176,6 +186,7 @@ def test_the_models_mode_comes_back(own_policy):
         ({"top_p": 1.1}, r"rollout\.top_p"),
         ({"max_new_tokens": 0}, r"rollout\.max_new_tokens"),
         ({"max_context_tokens": 1}, r"rollout\.max_context_tokens"),
+        ({"engine": "fastest"}, r"rollout\.engine=fastest must be one of cascade, plain"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, rule):
@@ -190,14 +201,14 @@ def test_features_made_beforehand_answer_like_pixels(policy):
     with torch.no_grad():
         first, second = (encode_video(policy, clip.video) for clip in (clips[0], clips[2]))
     assert (len(first), len(second)) == (4, 6)  # 8 frames are 4 steps of one token, 11 are 6
-    without_pixels = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, with_pixels=False)
     features = torch.cat([first, first, second])
+    without_pixels = replace(batch, pixel_values_videos=torch.empty(0, 1176), features=features)
     expected = greedy_rollouts(policy, batch, SETTINGS)
-    rollouts = greedy_rollouts(policy, without_pixels, SETTINGS, features)
+    rollouts = greedy_rollouts(policy, without_pixels, SETTINGS)
     assert torch.equal(rollouts.completion_ids, expected.completion_ids)
     torch.testing.assert_close(rollouts.log_probs, expected.log_probs, rtol=1e-5, atol=1e-5)
     # and the features are what is looked at
-    other = greedy_rollouts(policy, without_pixels, SETTINGS, features.flip(0))
+    other = greedy_rollouts(policy, replace(without_pixels, features=features.flip(0)), SETTINGS)
     assert not torch.allclose(other.log_probs[:, 0], expected.log_probs[:, 0], rtol=1e-5, atol=1e-5)
 
 

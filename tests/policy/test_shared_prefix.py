@@ -179,10 +179,10 @@ def _uncompiled(query, key, value, training=False, **options):
 
 
 def test_positions_are_those_of_a_rollout(windowed, inputs):
-    """What the decoder is given while it decodes, prompt and tokens, is what the packed row has for them."""
+    """What turns queries and keys while decoding, prompt and tokens, is what the packed row has for them."""
     batch, seen = inputs[0].select([0]), []
-    hook = windowed.model.model.language_model.register_forward_pre_hook(
-        lambda _, __, given: seen.append(given["position_ids"]), with_kwargs=True
+    hook = windowed.model.model.language_model.rotary_emb.register_forward_pre_hook(
+        lambda _, given: seen.append(given[1])
     )
     rollouts = greedy_rollouts(windowed, batch, RolloutSettings(max_new_tokens=5))
     hook.remove()

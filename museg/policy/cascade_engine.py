@@ -1,0 +1,138 @@
+"""Decoding of all rows in step, over prompts that are held once. The default engine.
+
+Shapes: N = B x G rollouts of the whole batch; b prompts that still run, g rows of each, r = b x g rows that are
+decoded; C completion tokens; D width of a head.
+
+Rows stand in a rectangle of prompts and rows of a prompt. When enough of them have finished, the rectangle shrinks to
+the prompts that still run and the most rows that any of them still needs; the places left over are filled with rows of
+the same prompt that have finished, and what these go on writing is cut off at the end.
+
+A step is a function of tensors that stay where they are (token, step, who still runs, own keys), so on a GPU it is
+recorded once and replayed. There, W is all there is room for, and rows are looked after only every few steps: no step
+waits for the processor. The same step runs on a processor as it is, with W what has been written, which is the only
+difference. Neither recording nor anything else has been run on a GPU yet.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from museg.policy.attention_overrides import check_overridable
+from museg.policy.cascade import CascadeCache
+from museg.policy.cuda_graph import recorded
+from museg.policy.engine import LocalEngine, Request
+from museg.policy.loading import Policy
+from museg.policy.prefill import ReadPrompts
+from museg.policy.processing import PromptBatch
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are done that cost more on one device than on another.
+
+    Attributes:
+        looks_every: steps between two looks at which rows have finished, for which a GPU must be waited for.
+        drop_share: the rectangle shrinks when it loses this share: that copies own keys, and records anew on a GPU.
+        room_tokens: own keys get room for so many more tokens at a time.
+    """
+
+    looks_every: int
+    drop_share: float
+    room_tokens: int
+
+
+ON_PROCESSOR = Pace(looks_every=1, drop_share=0.1, room_tokens=32)
+ON_GPU = Pace(looks_every=8, drop_share=0.4, room_tokens=256)
+
+
+@dataclass(frozen=True)
+class CascadeEngine(LocalEngine):
+    """Each prompt is read once and held once; `pace` None: what suits the device."""
+
+    pace: Pace | None = None
+
+    def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> tuple[Tensor, Tensor]:
+        """See `LocalEngine.decode`."""
+        check_overridable(policy.model.config.text_config, "rollout.engine=plain")
+        pace = self.pace or (ON_GPU if policy.device.type == "cuda" else ON_PROCESSOR)
+        return _Decoding(policy, batch, request, pace).run()
+
+
+class _Decoding:
+    """The state of one generation."""
+
+    def __init__(self, policy: Policy, batch: PromptBatch, request: Request, pace: Pace) -> None:
+        self.policy, self.request, self.pace = policy, request, pace
+        self.decoder, device = policy.model.model.language_model, policy.device
+        self.num_steps, self.num_rows = int(request.limits.max()), request.num_generations
+        self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
+        prompts = ReadPrompts(policy, batch, request.features)
+        room = min(self.num_steps, pace.room_tokens)
+        self.cache = CascadeCache(prompts, self.num_rows, room)
+        steps = torch.arange(self.num_steps - 1, device=device)
+        positions = (batch.next_position[:, None] + steps).expand(3, -1, -1)
+        self.rotary = self.decoder.rotary_emb(prompts.hidden, positions)  # cosines and sines [b, C - 1, D]
+        self.rows = torch.arange(len(request.limits), device=device)  # [r] row of the result that each one writes
+        self.limits = request.limits  # [r]
+        self.is_running = torch.ones_like(self.rows, dtype=torch.bool)  # [r]
+        self.tokens = torch.zeros_like(self.rows)  # [r] chosen last
+        self.ids = self.rows.new_zeros(self.num_steps, len(self.rows))  # [C, N]
+        self.log_probs = torch.zeros_like(self.ids, dtype=torch.promote_types(prompts.hidden.dtype, torch.float32))
+        self.replay: Callable[[], None] | None = None
+        self._choose(prompts.hidden.repeat_interleave(self.num_rows, dim=0))
+
+    def run(self) -> tuple[Tensor, Tensor]:
+        """Return completion ids [N, C] and their log-probabilities [N, C]."""
+        for step in range(1, self.num_steps):
+            if step % self.pace.looks_every == 0 and not self._any_running():
+                break
+            if step > self.cache.room:
+                self.cache.grow(min(self.num_steps, self.cache.room + self.pace.room_tokens))
+                self.replay = None
+            if self.replay is None:
+                state = (self.tokens, self.is_running, self.cache.step)
+                self.replay = recorded(self._step, state) if self.request.cuda_graphs else self._step
+            self.replay()
+        return self.ids.t(), self.log_probs.t()
+
+    def _step(self) -> None:
+        """Read the token that each row has written last, and write the next."""
+        rotary = tuple(
+            part.index_select(1, self.cache.step).repeat_interleave(self.num_rows, dim=0) for part in self.rotary
+        )  # [r, 1, D]
+        hidden = self.decoder.embed_tokens(self.tokens[:, None])  # [r, 1, hidden]
+        self.cache.begin_step()
+        for layer in self.decoder.layers:
+            hidden = layer(hidden, position_embeddings=rotary, attend=self.cache.attend)
+        self.cache.step += 1
+        self._choose(self.decoder.norm(hidden)[:, 0])
+
+    def _choose(self, hidden: Tensor) -> None:
+        """Choose a token after the hidden state [r, hidden] of each row."""
+        step = self.cache.step
+        tokens, log_probs = self.request.chooser(self.policy.model.lm_head(hidden), step, self.rows)
+        self.ids[step, self.rows], self.log_probs[step, self.rows] = tokens, log_probs
+        self.tokens.copy_(tokens)
+        self.is_running &= ~torch.isin(tokens, self.stop_ids) & (step + 1 < self.limits)
+
+    def _any_running(self) -> bool:
+        """Whether any row still runs; what has finished leaves where that is worth it."""
+        running = self.is_running.view(-1, self.num_rows)  # [b, g]
+        counts = running.sum(dim=1).tolist()
+        kept, most = [prompt for prompt, count in enumerate(counts) if count], max(counts)
+        if kept and len(kept) * most <= (1 - self.pace.drop_share) * running.numel():
+            prompts = torch.tensor(kept, device=running.device)
+            rows = running[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :most]
+            self._keep(prompts, rows)
+        return bool(kept)
+
+    def _keep(self, prompts: Tensor, rows: Tensor) -> None:
+        """Go on with prompts [new b], and of each of them the rows [new b, new g] of its own."""
+        self.cache.keep(prompts, rows)
+        self.rotary = tuple(part[prompts] for part in self.rotary)
+        kept = (prompts[:, None] * self.num_rows + rows).flatten()
+        self.rows, self.limits, self.tokens = self.rows[kept], self.limits[kept], self.tokens[kept]
+        self.is_running, self.num_rows = self.is_running[kept], rows.shape[1]
+        self.replay = None

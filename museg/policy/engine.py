@@ -1,0 +1,140 @@
+"""What samples completions: the interface of an engine, and what the engines that run the policy itself share.
+
+Shapes: N = B x G rollouts; B prompts; G generations; C completion tokens.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from museg.policy.loading import Policy
+from museg.policy.processing import PromptBatch
+from museg.policy.sampling import Chooser, uniforms_of
+
+if TYPE_CHECKING:
+    from museg.policy.rollout import RolloutSettings
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Completions of a batch of prompts; the G rows of a prompt stand together."""
+
+    completion_ids: Tensor  # [N, C] long, padded on the right
+    completion_mask: Tensor  # [N, C] bool, up to and including the end token
+    texts: list[str]  # N, without special tokens
+    group_of: Tensor  # [N] long, the row's prompt
+    log_probs: Tensor  # [N, C] float32 or better, of each token at temperature 1 among all tokens; 0 at padding
+
+
+class RolloutEngine(Protocol):
+    """Anything that completes prompts. `museg.policy.rollout` says what its two ways must do."""
+
+    def sample(self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", seeds: Sequence[int]) -> Rollouts:
+        """Sample G completions of every prompt, each prompt's drawn with its own seed."""
+
+    def greedy(
+        self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", features: Tensor | None = None
+    ) -> Rollouts:
+        """Take the likeliest token throughout, one completion per prompt whatever the settings' group size."""
+
+
+class LocalEngine(ABC):
+    """An engine that runs the policy's own weights in this process; a subclass decodes."""
+
+    @abstractmethod
+    def decode(self, policy: Policy, batch: PromptBatch, request: "Request") -> tuple[Tensor, Tensor]:
+        """Return ids and their log-probabilities, both [N, steps]; what follows a row's end may be anything."""
+
+    def sample(self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", seeds: Sequence[int]) -> Rollouts:
+        """A prompt's random numbers are drawn beforehand, from its seed alone."""
+        draws = [uniforms_of(seed, settings.max_new_tokens, settings.num_generations) for seed in seeds]
+        uniforms = torch.cat(draws, dim=1).to(policy.device)  # [max_new, N]
+        banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
+        chooser = Chooser(banned_ids, uniforms, settings.temperature, settings.top_p)
+        return self._rollouts(policy, batch, settings, chooser, None)
+
+    def greedy(
+        self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", features: Tensor | None = None
+    ) -> Rollouts:
+        """One completion per prompt; `features` as for `embed_prompts`."""
+        banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
+        return self._rollouts(policy, batch, settings.with_num_generations(1), Chooser(banned_ids), features)
+
+    def _rollouts(
+        self,
+        policy: Policy,
+        batch: PromptBatch,
+        settings: "RolloutSettings",
+        chooser: Chooser,
+        features: Tensor | None,
+    ) -> Rollouts:
+        request = Request.of(batch, settings, chooser, features)
+        with evaluation_mode(policy.model):
+            ids, log_probs = self.decode(policy, batch, request)
+        return _finished(policy, ids, log_probs, request)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a batch of prompts."""
+
+    num_generations: int
+    limits: Tensor  # [N] long, most tokens of each completion
+    chooser: Chooser
+    features: Tensor | None  # of the videos, where they are known
+    cuda_graphs: bool
+
+    @classmethod
+    def of(
+        cls, batch: PromptBatch, settings: "RolloutSettings", chooser: Chooser, features: Tensor | None
+    ) -> "Request":
+        """Work out the limits; a prompt that leaves no room for a token raises ValueError."""
+        num_tokens = batch.attention_mask.sum(dim=1)  # [B]
+        limits = (settings.max_context_tokens - num_tokens).clamp(max=settings.max_new_tokens)
+        if limits.min() < 1:
+            raise ValueError(
+                f"a prompt of {int(num_tokens.max())} tokens leaves no room for a completion in "
+                f"rollout.max_context_tokens={settings.max_context_tokens}"
+            )
+        limits = limits.repeat_interleave(settings.num_generations)
+        return cls(settings.num_generations, limits, chooser, features, settings.cuda_graphs)
+
+
+def completion_mask(completion_ids: Tensor, stop_ids: Sequence[int]) -> Tensor:
+    """Return the bool mask [N, C] of everything up to and including a row's first stop token; all True without one."""
+    is_stop = torch.isin(completion_ids, torch.tensor(list(stop_ids), device=completion_ids.device))
+    return is_stop.cumsum(dim=1) - is_stop.long() == 0
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Run without gradients and without checkpointing, which would silently ignore the cache."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _finished(policy: Policy, ids: Tensor, log_probs: Tensor, request: Request) -> Rollouts:
+    """Cut rows off behind their ends and read them as texts."""
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    mask = completion_mask(ids, policy.ids.stop_ids) & (steps < request.limits[:, None])
+    longest = int(mask.sum(dim=1).max())
+    ids, log_probs, mask = ids[:, :longest], log_probs[:, :longest], mask[:, :longest]
+    rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)]
+    groups = torch.arange(len(ids) // request.num_generations, device=ids.device)
+    return Rollouts(
+        completion_ids=ids.masked_fill(~mask, policy.ids.pad_id),
+        completion_mask=mask,
+        texts=policy.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+        group_of=groups.repeat_interleave(request.num_generations),
+        log_probs=log_probs.masked_fill(~mask, 0.0),
+    )
