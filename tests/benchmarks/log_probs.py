@@ -14,72 +14,56 @@ and of the processor; the second does not run while other programs have the core
 is the highest resident size of a process of its own that does nothing else, above its size with both models loaded;
 gradients count, the same on all sides.
 
+`--grid` measures 36 shapes, smallest first, and draws how time and memory grow (`tests.benchmarks.growth`); a side that
+the free memory has no room for is left out. `--vocabulary` measures the head alone (`tests.benchmarks.vocabulary`).
+
 **Source** of the released way: THUNLP-MT/MUSEG 889565e, src/trainer.py, _get_per_token_logps and compute_loss.
 """
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from museg.data.examples import GroundingExample
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
-from museg.policy.positions import prompt_position_ids
 from museg.policy.processing import PromptBatch
 from museg.policy.reference import Reference
 from museg.policy.shared_prefix import shared_prefix_log_probs
+from tests.benchmarks import vocabulary
+from tests.benchmarks.growth import draw
 from tests.benchmarks.measure import (
     SIZES,
     Seconds,
     Shape,
     benchmark_parser,
     comparison,
+    earlier_rows,
+    free_mib,
     interleaved,
     peak_mib,
+    results_file,
     write_results,
 )
+from tests.benchmarks.noise_inputs import Inputs, made_inputs
 from tests.policy.sized_policy import sized_policy
 
-FRAME_GRID = (12, 16)
-"""Patches of a frame, 168 x 224 px: 48 tokens for every two frames."""
-TEXT_TOKENS = 64
-"""At least as many of a prompt are text."""
 TOLERANCE = 1e-4
+GRID = sorted(
+    (Shape(*sizes) for sizes in itertools.product((256, 1024, 2048, 3700), (64, 128, 256), (4, 8, 16))),
+    key=lambda shape: shape.generations * (shape.prompt + shape.completion),
+)
+"""Smallest first."""
+MIB_A_TOKEN = {"released": 0.65, "plain": 0.25, "shared": 0.45}
+"""What a side needs for a token of all its rows with this model, by peaks measured at 1024x128x8 and 2048x128x8."""
 
 
-Inputs = tuple[PromptBatch, Tensor, Tensor, int]
 LogProbs = Callable[..., Tensor]
-
-
-def made_inputs(policy: Policy, shape: Shape) -> Inputs:
-    """A prompt about a video of noise, and completions of random ordinary tokens."""
-    generator = torch.Generator().manual_seed(0)
-    num_steps = (shape.prompt - TEXT_TOKENS) // (FRAME_GRID[0] * FRAME_GRID[1] // 4)
-    grid = torch.tensor([[num_steps, *FRAME_GRID]])
-    num_video = int(grid.prod()) // 4
-    ids = torch.randint(0, 256, (1, shape.prompt), generator=generator)
-    ids[0, 8] = policy.ids.vision_start_id
-    ids[0, 9 : 9 + num_video] = policy.ids.video_id
-    ids[0, 9 + num_video] = policy.ids.vision_end_id
-    positions, next_position = prompt_position_ids(
-        ids, torch.ones_like(ids), grid, torch.ones(1), video_id=policy.ids.video_id
-    )
-    batch = PromptBatch(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        pixel_values_videos=torch.randn(int(grid.prod()), 1176, generator=generator),
-        video_grid_thw=grid,
-        second_per_grid_ts=torch.ones(1),
-        position_ids=positions,
-        next_position=next_position,
-        examples=(GroundingExample("noise", "", "", (), None, "tvg", "noise"),),
-    )
-    completions = torch.randint(0, 256, (shape.generations, shape.completion), generator=generator)
-    return batch, completions, torch.ones_like(completions, dtype=torch.bool), shape.generations
 
 
 def released_log_probs(policy: Policy, batch: PromptBatch, ids: Tensor, mask: Tensor, num_generations: int) -> Tensor:
@@ -125,16 +109,32 @@ def made_models() -> tuple[Policy, Reference]:
     return policy, Reference(policy)
 
 
-def measured_s(shape: Shape, num_runs: int) -> Seconds:
+def fitting(shape: Shape) -> tuple[dict[str, LogProbs], dict[str, str]]:
+    """The sides that the free memory has room for, and why not the others."""
+    rows = shape.generations * (shape.prompt + shape.completion)
+    tokens = {"released": rows, "plain": rows, "shared": shape.prompt + shape.generations * shape.completion}
+    needed_mib = {name: MIB_A_TOKEN.get(name, 0) * tokens.get(name, 0) for name in SIDES}
+    left_out = {
+        name: f"needs about {needed / 1024:.0f} GiB, {free_mib() / 1024:.0f} GiB are free"
+        for name, needed in needed_mib.items()
+        if needed > free_mib()
+    }
+    return {name: side for name, side in SIDES.items() if name not in left_out}, left_out
+
+
+def measured_s(shape: Shape, num_runs: int, sides: Mapping[str, LogProbs] | None = None) -> Seconds:
     """Seconds by clock and side, run by run, once the results have been compared."""
+    sides = SIDES if sides is None else sides
     policy, reference = made_models()
     inputs = made_inputs(policy, shape)
-    right = work(SIDES["plain"], policy, reference, inputs)
-    for name, log_probs_of in SIDES.items():
-        gap = float((work(log_probs_of, policy, reference, inputs) - right).abs().max())
+    found = {name: work(log_probs_of, policy, reference, inputs) for name, log_probs_of in sides.items()}
+    first, right = next(iter(found.items()))
+    for name, log_probs in found.items():
+        gap = float((log_probs - right).abs().max())
         if not gap < TOLERANCE:
-            raise SystemExit(f"{name} at {shape}: log-probabilities are {gap} away from those of the plain forward")
-    return interleaved({name: partial(work, side, policy, reference, inputs) for name, side in SIDES.items()}, num_runs)
+            raise SystemExit(f"{name} at {shape}: log-probabilities are {gap} away from those of {first}")
+    works = {name: partial(work, side, policy, reference, inputs) for name, side in sides.items()}
+    return interleaved(works, num_runs, is_warm=True)
 
 
 def prepared(name: str, shape: Shape) -> Callable[[], Tensor]:
@@ -145,23 +145,47 @@ def prepared(name: str, shape: Shape) -> Callable[[], Tensor]:
 
 def measured(shape: Shape, num_runs: int) -> dict[str, Any]:
     """Seconds and MiB of all sides at one shape, and how many times those of the shared prefix they are."""
-    seconds = measured_s(shape, num_runs)
-    peaks_mib = {name: peak_mib(prepared, name, shape) for name in SIDES}
-    row = comparison("log-probabilities", shape, ours="shared", seconds=seconds, peaks_mib=peaks_mib)
+    sides, left_out = fitting(shape)
+    peaks_mib = {name: peak_mib(prepared, name, shape) for name in sides}
+    seconds = measured_s(shape, num_runs, sides)
+    more = {"left_out": left_out} if left_out else {}
+    row = comparison("log-probabilities", shape, ours="shared", seconds=seconds, peaks_mib=peaks_mib, **more)
     print(json.dumps(row), flush=True)
     return row
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+def options_of(arguments: Sequence[str] | None) -> Namespace:
+    """The command line."""
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--shapes", nargs="+", type=Shape.read, default=[Shape(1024, 128, 8), Shape(2048, 128, 8)])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--shapes", nargs="+", type=Shape.read, default=[Shape(1024, 128, 8), Shape(2048, 128, 8)])
+    what.add_argument("--grid", action="store_true", help="all prompt lengths, completion lengths and group sizes")
+    what.add_argument("--vocabulary", action="store_true", help="the language head at the published vocabulary instead")
+    parser.add_argument("--resume", action="store_true", help="keep the shapes that the results file has already")
     options = parser.parse_args(arguments)
+    options.name = "log_probs_grid" if options.grid else "log_probs_vocabulary" if options.vocabulary else "log_probs"
+    if options.grid:
+        options.shapes = GRID
+    if options.vocabulary:
+        options.shapes = vocabulary.SHAPES
     if options.quick:
         options.shapes, options.runs = [Shape(256, 32, 4)], 1
-    rows = [measured(shape, options.runs) for shape in options.shapes]
-    if options.out or not options.quick:
-        print(f"written to {write_results('log_probs', rows, options.out)}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure shape by shape, print, write what is done; draw the growth of the grid."""
+    options = options_of(arguments)
+    rows = earlier_rows(options.name, options.out) if options.resume else []
+    done = {row["shape"] for row in rows}
+    for shape in options.shapes:
+        if str(shape) not in done:
+            rows.append(vocabulary.measured(shape) if options.vocabulary else measured(shape, options.runs))
+            if options.out or not options.quick:
+                print(f"written to {write_results(options.name, rows, options.out)}", flush=True)
+    if options.grid and not options.quick:
+        picture = (options.out or results_file(options.name)).with_suffix(".png")
+        print(f"drawn in {draw(rows, picture)}")
 
 
 if __name__ == "__main__":

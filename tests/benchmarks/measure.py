@@ -89,9 +89,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def interleaved(sides: Mapping[str, Side], num_runs: int) -> Seconds:
-    """Seconds of `num_runs` rounds over all sides, after one round that nobody measures."""
-    for side in sides.values():
+def interleaved(sides: Mapping[str, Side], num_runs: int, *, is_warm: bool = False) -> Seconds:
+    """Seconds of `num_runs` rounds over all sides, after one round that nobody measures unless all have run already."""
+    for side in () if is_warm else sides.values():
         side()
     found: Seconds = {clock: {name: [] for name in sides} for clock in CLOCKS}
     for _ in range(num_runs):
@@ -157,8 +157,17 @@ def peak_here_mib(work: Side) -> float:
     return round(_status_mib("VmHWM") - before, 1)
 
 
+def free_mib() -> float:
+    """Memory of this machine that nobody uses."""
+    return _entry_mib("meminfo", "MemAvailable")
+
+
 def _status_mib(entry: str) -> float:
-    found = re.search(rf"{entry}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return _entry_mib("self/status", entry)
+
+
+def _entry_mib(file: str, entry: str) -> float:
+    found = re.search(rf"{entry}:\s+(\d+) kB", (Path("/proc") / file).read_text())
     return int(found[1]) * 1024 / MIB
 
 
@@ -172,6 +181,12 @@ def write_results(name: str, rows: Sequence[Mapping[str, Any]], out: Path | None
     """Write all rows found so far to `out`, or to where results of this machine stand; returns the file."""
     results = {"benchmark": name, "machine": machine(), "rows": list(rows)}
     return write_whole(out or results_file(name), json.dumps(results, indent=2) + "\n")
+
+
+def earlier_rows(name: str, out: Path | None = None) -> list[dict[str, Any]]:
+    """What `write_results` wrote there before; nothing where there is no such file."""
+    file = out or results_file(name)
+    return json.loads(file.read_text("utf-8"))["rows"] if file.exists() else []
 
 
 def benchmark_parser(doc: str, num_runs: int = 5) -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ from museg.training.phased_module import BLANK_CLIP
 from museg.training.trainers import lightning_trainer
 from museg.video.patches import PATCH_VALUES
 from tests.benchmarks.grpo_setup import Setup, move, text_of, text_reward
-from tests.benchmarks.log_probs import made_inputs
+from tests.benchmarks.noise_inputs import made_inputs
 from tests.policy.sized_policy import sized_policy
 from tests.walks.tiny_runs import checked
 

@@ -35,9 +35,10 @@ from museg.objectives.advantages import group_advantages
 from museg.objectives.grpo import grpo_loss
 from museg.policy.reference import Reference
 from tests.benchmarks.grpo_setup import Setup, move, text_reward
-from tests.benchmarks.log_probs import made_inputs, released_log_probs
+from tests.benchmarks.log_probs import released_log_probs
 from tests.benchmarks.measure import Shape, benchmark_parser, comparison, interleaved, peak_mib, write_results
 from tests.benchmarks.museg_step import MusegStep, made_policy
+from tests.benchmarks.noise_inputs import made_inputs
 from tests.benchmarks.trl_step import TrlStep
 
 LOSS_TOLERANCE = 1e-6
@@ -188,9 +189,9 @@ def options_of(arguments: Sequence[str] | None) -> Namespace:
 
 def main(arguments: Sequence[str] | None = None, **changes: Any) -> None:
     """Measure, print, write; `changes` are made to the set-up (a smaller model, for a test)."""
-    if find_spec("trl") is None:
-        raise SystemExit("TRL is not installed: pip install -e '.[bench]' -c constraints.txt")
     options = options_of(arguments)
+    if "text" in options.prompts and find_spec("trl") is None:
+        raise SystemExit("TRL is not installed: pip install -e '.[bench]' -c constraints.txt")
     rows = []
     for shape in options.shapes:
         setup = replace(Setup(shape, checkpointing=options.checkpointing), **changes)

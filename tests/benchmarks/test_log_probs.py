@@ -1,9 +1,11 @@
 """The benchmark's sides agree, and a side that does not is noticed."""
 
+import json
+
 import pytest
 import torch
 
-from tests.benchmarks import log_probs
+from tests.benchmarks import log_probs, vocabulary
 from tests.benchmarks.measure import Shape, peak_here_mib
 
 SHAPE = Shape.read("160x6x3")
@@ -49,3 +51,33 @@ def test_the_peak_is_that_of_the_work(monkeypatch):
 
     monkeypatch.setattr(log_probs, "SIDES", log_probs.SIDES | {"holding": holding})
     assert peak_here_mib(log_probs.prepared("holding", SHAPE)) > 60
+
+
+def test_a_side_without_room_is_left_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(log_probs, "free_mib", lambda: 5 * 1024)
+    sides, left_out = log_probs.fitting(Shape.read("2048x128x8"))
+    # 8 x 2176 tokens at 0.65 MiB are 11 GiB, at 0.25 MiB 4.25 GiB; 3072 at 0.45 MiB are 1.4 GiB
+    assert list(sides) == ["plain", "shared"]
+    assert left_out == {"released": "needs about 11 GiB, 5 GiB are free"}
+
+
+def test_resuming_keeps_what_is_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(log_probs, "peak_mib", lambda prepare, *args: peak_here_mib(prepare(*args)))
+    command = ["--runs", "1", "--out", str(tmp_path / "found.json"), "--shapes", "112x4x2"]
+    log_probs.main(command)
+    first = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    log_probs.main([*command, "160x6x3", "--resume"])
+    second = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert second[:1] == first and [row["shape"] for row in second] == ["112x4x2", "160x6x3"]
+    assert all(row["sides"].keys() == {"released", "plain", "shared"} for row in second)
+
+
+def test_the_grid_is_whole_and_grows():
+    assert len(set(log_probs.GRID)) == 4 * 3 * 3
+    assert str(log_probs.GRID[0]) == "256x64x4" and str(log_probs.GRID[-1]) == "3700x256x16"
+
+
+def test_the_head_in_chunks_and_at_once_are_one_head(monkeypatch):
+    monkeypatch.setattr(vocabulary, "VOCABULARY", 40_000)
+    shape = Shape.read("384x64x4")  # 256 tokens are two chunks
+    torch.testing.assert_close(vocabulary.in_chunks(shape)(), vocabulary.at_once(shape)(), rtol=1e-4, atol=1e-6)
