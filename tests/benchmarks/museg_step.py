@@ -107,6 +107,7 @@ def made_job(setup: Setup) -> TrainingJob:
         "rollout.max_context_tokens": shape.prompt + shape.completion,
         "rollout.temperature": 1.0,
         "objective.shared_prefix": "true",
+        "objective.importance": "off",
         "objective.beta": setup.beta,
         "objective.clip_low": setup.clip,
         "objective.clip_high": setup.clip,
