@@ -55,15 +55,16 @@ def made_clip(file: Path, seconds: int, width: int, height: int, seed: int) -> N
     """Moving colours and noise, encoded with key frames as rare as x264 likes them."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    noise = rng.integers(0, 40, (height, width, 3))
+    waves = np.stack([np.sin(x / 40), np.cos(y / 30), np.sin((x + y) / (50 + seed))])  # [3, H, W]
+    waves, noise = (100 + 80 * waves).astype(np.uint8), rng.integers(0, 40, (height, width, 3), dtype=np.uint8)
     with av.open(str(file), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for number in range(seconds * FPS):
-            waves = ((x + 3 * number) / 40, (y - 2 * number) / 30, (x + y + number) / (50 + seed))
-            image = np.stack([128 + 80 * np.sin(wave) for wave in waves], axis=-1) + np.roll(noise, number, axis=1)
-            frame = av.VideoFrame.from_ndarray(image.clip(0, 255).astype(np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
+            shifts = ((0, 3 * number), (2 * number, 0), (number, number))  # down and to the right, of each colour
+            moved = [np.roll(wave, shift, axis=(0, 1)) for wave, shift in zip(waves, shifts, strict=True)]
+            image = np.stack(moved, axis=-1) + np.roll(noise, number, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
 
 
