@@ -1,7 +1,7 @@
 """A call of the library's decoder may bring the function that attends, in place of the kernel the model is set to.
 
-`run_decoder(..., attend=function)` hands it on to every layer. It is called with the attention module and, rotated,
-queries [R, heads, L, width], keys and values [R, key heads, L, width], and returns [R, L, heads, width].
+`run_decoder(..., **attended_by(function))` hands it on to every layer. It is called with the attention module and, once
+rotated, queries [R, heads, L, width], keys and values [R, key heads, L, width], and returns [R, L, heads, width].
 
 The kernels are wrapped under the names in use, not given one of our own: gradient checkpointing looks the name up again
 in the backward pass, so a model could not be switched for a call, and switching it for good would take its kernel from
@@ -33,17 +33,25 @@ def _overridable(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return attention
 
 
-def check_overridable(config: Any, instead: str) -> None:
-    """Raise ValueError where a decoder of that text configuration would not call the given function.
+def attended_by(attend: Attend) -> dict[str, Any]:
+    """Keywords for the decoder, or one of its layers or attention modules, that let `attend` do it."""
+    return {"attend": attend}
+
+
+def check_kernel(config: Any, *, instead: str | None = None) -> None:
+    """Raise ValueError where a decoder of that text configuration would not call the function that it is given.
 
     Args:
-        instead: the option that does without.
+        instead: the option that does without, where the decoder trains: the function then cannot do its dropout.
     """
-    if config._attn_implementation not in ATTENTION_KERNELS or config.attention_dropout:
+    kernel, dropout = config._attn_implementation, config.attention_dropout
+    if kernel not in ATTENTION_KERNELS:
         raise ValueError(
-            f"attention {config._attn_implementation!r} with dropout {config.attention_dropout} cannot share prompts: "
-            f"use one of {', '.join(ATTENTION_KERNELS)} without dropout, or {instead}"
+            f"attention {kernel!r} cannot be replaced for a call, so nothing can share prompts: "
+            f"use one of {', '.join(ATTENTION_KERNELS)}"
         )
+    if instead and dropout:
+        raise ValueError(f"attention with dropout {dropout} cannot share prompts: use none, or {instead}")
 
 
 for _name in ATTENTION_KERNELS:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from museg.policy.attention_overrides import check_overridable
+from museg.policy.attention_overrides import attended_by, check_kernel
 from museg.policy.cascade import CascadeCache
 from museg.policy.cuda_graph import recorded
 from museg.policy.engine import LocalEngine, Request
@@ -55,7 +55,7 @@ class CascadeEngine(LocalEngine):
 
     def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> tuple[Tensor, Tensor]:
         """See `LocalEngine.decode`."""
-        check_overridable(policy.model.config.text_config, "rollout.engine=plain")
+        check_kernel(policy.model.config.text_config)
         pace = self.pace or (ON_GPU if policy.device.type == "cuda" else ON_PROCESSOR)
         return _Decoding(policy, batch, request, pace).run()
 
@@ -68,7 +68,7 @@ class _Decoding:
         self.decoder, device = policy.model.model.language_model, policy.device
         self.num_steps, self.num_rows = int(request.limits.max()), request.num_generations
         self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
-        prompts = ReadPrompts(policy, batch, request.features)
+        prompts = ReadPrompts(policy, batch)
         room = min(self.num_steps, pace.room_tokens)
         self.cache = CascadeCache(prompts, self.num_rows, room)
         steps = torch.arange(self.num_steps - 1, device=device)
@@ -105,7 +105,7 @@ class _Decoding:
         hidden = self.decoder.embed_tokens(self.tokens[:, None])  # [r, 1, hidden]
         self.cache.begin_step()
         for layer in self.decoder.layers:
-            hidden = layer(hidden, position_embeddings=rotary, attend=self.cache.attend)
+            hidden = layer(hidden, position_embeddings=rotary, **attended_by(self.cache.attend))
         self.cache.step += 1
         self._choose(self.decoder.norm(hidden)[:, 0])
 

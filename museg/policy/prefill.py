@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from museg.policy.attention_overrides import attended_by
 from museg.policy.forward import drop_left_padding, embed_prompts
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
@@ -24,11 +25,11 @@ class ReadPrompts:
         hidden: [B, hidden], behind the final norm, after each prompt's last token.
     """
 
-    def __init__(self, policy: Policy, batch: PromptBatch, features: Tensor | None) -> None:
+    def __init__(self, policy: Policy, batch: PromptBatch) -> None:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.num_tokens = batch.attention_mask.sum(dim=1)
-        self.hidden = self._read(policy, batch, features)
+        self.hidden = self._read(policy, batch)
 
     def update(self, key: Tensor, value: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
         """Keep a layer's keys and values: what the library's attention asks of a cache."""
@@ -36,16 +37,19 @@ class ReadPrompts:
         self.values.append(value.contiguous())
         return key, value
 
-    def _read(self, policy: Policy, batch: PromptBatch, features: Tensor | None) -> Tensor:
+    def _read(self, policy: Policy, batch: PromptBatch) -> Tensor:
         decoder, padding = policy.model.model.language_model, batch.num_padding
-        hidden = drop_left_padding(embed_prompts(policy, batch, features), padding)  # [B, P, hidden]
+        hidden = drop_left_padding(embed_prompts(policy, batch), padding)  # [B, P, hidden]
         positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
         rotary = decoder.rotary_emb(hidden, positions)
         *layers, last = decoder.layers
         for layer in layers:
             hidden = layer(hidden, position_embeddings=rotary, past_key_values=self)
         attended, _ = last.self_attn(
-            last.input_layernorm(hidden), position_embeddings=rotary, past_key_values=self, attend=self._attend_at_ends
+            last.input_layernorm(hidden),
+            position_embeddings=rotary,
+            past_key_values=self,
+            **attended_by(self._attend_at_ends),
         )
         hidden = hidden[self._ends] + attended[self._ends]  # [B, hidden]
         hidden = hidden + last.mlp(last.post_attention_layernorm(hidden))

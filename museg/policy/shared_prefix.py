@@ -41,7 +41,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from museg.policy.attention_overrides import check_overridable
+from museg.policy.attention_overrides import attended_by, check_kernel
 from museg.policy.forward import embed_prompts, run_decoder
 from museg.policy.loading import Policy
 from museg.policy.log_probs import check_groups, chunked_log_probs
@@ -72,12 +72,12 @@ def shared_prefix_log_probs(
     """
     mask = completion_mask.bool()
     check_groups(batch, completion_ids, num_generations)
-    check_overridable(policy.model.config.text_config, "objective.shared_prefix=false")
+    check_kernel(policy.model.config.text_config, instead="objective.shared_prefix=false")
     row = PackedRow.of(batch, mask, num_generations)
     prompts = embed_prompts(policy, batch)[batch.attention_mask.bool()]
     completions = policy.model.model.language_model.embed_tokens(completion_ids[row.is_read])
     embeds = torch.cat([prompts, completions.to(prompts.dtype)])[None]  # [1, S, hidden]
-    hidden = run_decoder(policy, embeds, row.position_ids, attend=partial(_attend, row))[0]
+    hidden = run_decoder(policy, embeds, row.position_ids, **attended_by(partial(_attend, row)))[0]
     before = hidden.index_select(0, row.place_before[mask])  # [scored tokens, hidden]
     values = chunked_log_probs(policy, before, completion_ids[mask], chunk_tokens)
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
