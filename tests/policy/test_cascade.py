@@ -109,7 +109,7 @@ def test_prompts_are_read_as_by_the_whole_decoder(policy):
     assert padding.unique().numel() > 1
     policy.model.eval()
     with torch.no_grad():
-        found = ReadPrompts(policy, batch, None)
+        found = ReadPrompts(policy, batch)
         embeds = drop_left_padding(embed_prompts(policy, batch), padding)
         positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
         hidden = run_decoder(policy, embeds, positions, cache=cache)

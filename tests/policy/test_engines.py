@@ -198,7 +198,7 @@ def test_another_engine_is_one_class_and_one_name(windowed, monkeypatch):
             ones = torch.ones_like(ids, dtype=torch.bool)
             return Rollouts(ids, ones, [str(seed) for seed in seeds], torch.arange(len(seeds)), torch.zeros(ids.shape))
 
-        def greedy(self, policy, batch, settings, features=None):
+        def greedy(self, policy, batch, settings):
             return self.sample(policy, batch, settings, [0] * len(batch.examples))
 
     monkeypatch.setitem(ENGINES, "echo", Echo())
