@@ -37,9 +37,7 @@ class RolloutEngine(Protocol):
     def sample(self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", seeds: Sequence[int]) -> Rollouts:
         """Sample G completions of every prompt, each prompt's drawn with its own seed."""
 
-    def greedy(
-        self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", features: Tensor | None = None
-    ) -> Rollouts:
+    def greedy(self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings") -> Rollouts:
         """Take the likeliest token throughout, one completion per prompt whatever the settings' group size."""
 
 
@@ -56,14 +54,12 @@ class LocalEngine(ABC):
         uniforms = torch.cat(draws, dim=1).to(policy.device)  # [max_new, N]
         banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
         chooser = Chooser(banned_ids, uniforms, settings.temperature, settings.top_p)
-        return self._rollouts(policy, batch, settings, chooser, None)
+        return self._rollouts(policy, batch, settings, chooser)
 
-    def greedy(
-        self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", features: Tensor | None = None
-    ) -> Rollouts:
-        """One completion per prompt; `features` as for `embed_prompts`."""
+    def greedy(self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings") -> Rollouts:
+        """One completion per prompt."""
         banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
-        return self._rollouts(policy, batch, settings.with_num_generations(1), Chooser(banned_ids), features)
+        return self._rollouts(policy, batch, settings.with_num_generations(1), Chooser(banned_ids))
 
     def _rollouts(
         self,
@@ -71,9 +67,8 @@ class LocalEngine(ABC):
         batch: PromptBatch,
         settings: "RolloutSettings",
         chooser: Chooser,
-        features: Tensor | None,
     ) -> Rollouts:
-        request = Request.of(batch, settings, chooser, features)
+        request = Request.of(batch, settings, chooser)
         with evaluation_mode(policy.model):
             ids, log_probs = self.decode(policy, batch, request)
         return _finished(policy, ids, log_probs, request)
@@ -86,13 +81,10 @@ class Request:
     num_generations: int
     limits: Tensor  # [N] long, most tokens of each completion
     chooser: Chooser
-    features: Tensor | None  # of the videos, where they are known
     cuda_graphs: bool
 
     @classmethod
-    def of(
-        cls, batch: PromptBatch, settings: "RolloutSettings", chooser: Chooser, features: Tensor | None
-    ) -> "Request":
+    def of(cls, batch: PromptBatch, settings: "RolloutSettings", chooser: Chooser) -> "Request":
         """Work out the limits; a prompt that leaves no room for a token raises ValueError."""
         num_tokens = batch.attention_mask.sum(dim=1)  # [B]
         limits = (settings.max_context_tokens - num_tokens).clamp(max=settings.max_new_tokens)
@@ -102,7 +94,7 @@ class Request:
                 f"rollout.max_context_tokens={settings.max_context_tokens}"
             )
         limits = limits.repeat_interleave(settings.num_generations)
-        return cls(settings.num_generations, limits, chooser, features, settings.cuda_graphs)
+        return cls(settings.num_generations, limits, chooser, settings.cuda_graphs)
 
 
 def completion_mask(completion_ids: Tensor, stop_ids: Sequence[int]) -> Tensor:

@@ -30,16 +30,11 @@ def encode_video(policy: Policy, video: "SampledVideo") -> Tensor:
     return policy.model.model.visual(pixel_values, grid_thw=grid_thw).pooler_output
 
 
-def embed_prompts(policy: Policy, batch: PromptBatch, features: Tensor | None = None) -> Tensor:
-    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders.
-
-    Args:
-        features: [video tokens of all prompts, hidden], where they are known (`encode_video`); the batch then needs no
-            pixels.
-    """
+def embed_prompts(policy: Policy, batch: PromptBatch) -> Tensor:
+    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders."""
     model = policy.model.model
     embeds = model.language_model.embed_tokens(batch.input_ids)  # [B, P, hidden]
-    features = batch.features if features is None else features
+    features = batch.features
     if features is None:
         features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
     is_video = (batch.input_ids == policy.ids.video_id) & batch.attention_mask.bool()

@@ -36,15 +36,15 @@ class _Decoding:
         self.is_running = torch.ones(num_rows, dtype=torch.bool, device=device)  # [R]
         self.position = batch.next_position.repeat_interleave(num_generations)  # [R]
         self.cache = rollout_cache(len(policy.model.model.language_model.layers))
-        hidden = self._read_prompts(batch, request.features)
+        hidden = self._read_prompts(batch)
         self.hidden = hidden.repeat_interleave(num_generations, dim=0)  # [R, hidden]
         repeat_rows(self.cache, num_generations)
         self.key_mask = self._prompt_key_mask(batch, num_generations)  # [R, P + max C] or None
 
-    def _read_prompts(self, batch: PromptBatch, features: Tensor | None) -> Tensor:
+    def _read_prompts(self, batch: PromptBatch) -> Tensor:
         """Fill the cache with the prompts and return the hidden state [B, hidden] after each one's last token."""
         padding = batch.num_padding
-        embeds = drop_left_padding(embed_prompts(self.policy, batch, features), padding)
+        embeds = drop_left_padding(embed_prompts(self.policy, batch), padding)
         positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
         hidden = run_decoder(self.policy, embeds, positions, cache=self.cache)
         last = hidden.shape[1] - 1 - padding

@@ -6,8 +6,6 @@ Evaluation, held-out answers and training all ask here, so that they are answere
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from museg.policy.cascade_engine import CascadeEngine
 from museg.policy.engine import RolloutEngine, Rollouts
 from museg.policy.loading import Policy
@@ -73,8 +71,6 @@ def sample_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSetting
     return ENGINES[settings.engine].sample(policy, batch, settings, seeds)
 
 
-def greedy_rollouts(
-    policy: Policy, batch: PromptBatch, settings: RolloutSettings, features: Tensor | None = None
-) -> Rollouts:
-    """Take the likeliest token throughout: one completion per prompt; `features` as for `embed_prompts`."""
-    return ENGINES[settings.engine].greedy(policy, batch, settings, features)
+def greedy_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSettings) -> Rollouts:
+    """Take the likeliest token throughout: one completion per prompt."""
+    return ENGINES[settings.engine].greedy(policy, batch, settings)
