@@ -108,7 +108,8 @@ def load_pretrained(
     freeze(policy.model, frozen or {})
     if gradient_checkpointing:
         # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        # no random state to keep: there is no dropout
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
     return policy
 
 

@@ -31,7 +31,9 @@ class Reference:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Reference":
         """Move the copy, and let it compute in `dtype`; returns itself."""
-        self.policy.model.to(device=device, dtype=dtype)
+        self.policy.model.to(device=device)
+        for weight in self.policy.model.parameters():  # buffers stay: rounded frequencies would turn tokens radians off
+            weight.data = weight.data.to(dtype or weight.dtype)
         return self
 
     def save(self, folder: Path) -> None:

@@ -48,7 +48,9 @@ class MusegModule(PhasedModule):
 
     def on_fit_start(self) -> None:
         """The reference is no child of this module, so it follows the policy here: DeepSpeed makes that bfloat16."""
-        self.reference.to(self.device, self.policy.model.dtype)
+        super().on_fit_start()
+        if self.reference is not None:
+            self.reference.to(self.device, self.policy.model.dtype)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """Sample, score, compare within groups, update. Returns the step's metrics and, on table steps, its texts."""

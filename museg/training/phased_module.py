@@ -62,6 +62,7 @@ class PhasedModule(pl.LightningModule):
         self.job = job
         self.steps_done = 0
         self.reference_sha256 = ""
+        self.exact_buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.parts: PartClock = nullcontext
         self.features = vision_features(policy, job.vision_features)
 
@@ -70,8 +71,13 @@ class PhasedModule(pl.LightningModule):
         return adamw(self.model, self.job.optimizer)
 
     def on_fit_start(self) -> None:
-        """Training mode: pretrained weights come in evaluation mode, in which gradient checkpointing is off."""
+        """Training mode: pretrained weights come in evaluation mode, in which gradient checkpointing is off.
+
+        DeepSpeed has rounded the rotary frequencies with the weights by now, which would turn late tokens radians off.
+        """
         self.model.train()
+        for name, buffer in self.model.named_buffers():
+            buffer.data = self.exact_buffers[name].to(buffer.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our counter, and leave out Lightning's own: a continued fit begins a new pass at the right step."""

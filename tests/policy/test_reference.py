@@ -56,3 +56,12 @@ def test_a_module_that_owns_a_reference_registers_nothing(own_policy):
 
     owner = Owner()
     assert not list(owner.parameters()) and not owner.state_dict() and not list(owner.children())
+
+
+def test_the_dtype_is_that_of_the_weights_alone(own_policy):
+    """Frequencies rounded to bfloat16 would turn a token at position 3,700 by up to 3,700 / 512 radians too far."""
+    model = Reference(own_policy).to("cpu", torch.bfloat16).policy.model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    exact = dict(own_policy.model.named_buffers())
+    assert any("inv_freq" in name for name in exact)
+    assert all(torch.equal(buffer, exact[name]) for name, buffer in model.named_buffers())

@@ -178,3 +178,22 @@ def test_a_step_is_corrected_for_the_gap_between_sampling_and_training(outputs, 
     assert metrics["train/log_prob_gap_mean"] == pytest.approx(1, abs=1e-3)
     factor = {"truncate": 2, "mask": 0}[correction]  # of the gradient, and there is no KL term
     assert metrics["loss/grad_norm"] == pytest.approx(factor * found["metrics"]["loss/grad_norm"], rel=1e-3)
+
+
+def test_a_fit_begins_in_training_mode_with_exact_frequencies(module):
+    """Pretrained weights come in evaluation mode; DeepSpeed rounds a module, buffers and all, before the fit."""
+    exact = {name: buffer.clone() for name, buffer in module.model.named_buffers()}
+    module.model.eval()
+    module.model.bfloat16()
+    assert any(not torch.equal(buffer.float(), exact[name]) for name, buffer in module.model.named_buffers())
+    module.on_fit_start()
+    assert module.model.training
+    assert all(torch.equal(buffer, exact[name]) for name, buffer in module.model.named_buffers())
+    assert module.reference.policy.model.dtype == torch.bfloat16
+
+
+def test_without_a_kl_term_there_is_no_reference(outputs):
+    job = length_job(outputs, "objective.beta=0", "optimizer.warmup_steps=0")
+    assert not MusegModule.needs_reference(job)
+    [step] = fit(MusegModule(job.make_policy(), job), [step_batch(0)])
+    assert step["metrics"]["loss/kl"] == 0 and step["metrics"]["loss/grad_norm"] > 0
