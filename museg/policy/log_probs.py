@@ -20,7 +20,10 @@ from museg.policy.processing import PromptBatch
 # Rows per pass through the decoder. Rows of similar length go together, so that short ones carry little padding.
 ROWS_PER_PASS = 32
 CHUNK_TOKENS = 128
-"""Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32. More where it is small:"""
+"""Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32."""
+GPU_CHUNK_TOKENS = 1024
+"""The same on a GPU: each chunk adds to the gradient of the whole head, which is to be done seldom. On a processor more
+than the first number where the vocabulary is small:"""
 LOGITS_PER_CHUNK = 2**21
 
 
@@ -42,7 +45,7 @@ def completion_log_probs(
             treated as any other token.
         completion_mask: [N, C], nonzero at tokens that count; each row's begin at its start.
         chunk_tokens: tokens whose V logits exist at one time; in the backward pass they are computed again. None: as
-            many as make `LOGITS_PER_CHUNK` logits, at least `CHUNK_TOKENS`.
+            many as make `LOGITS_PER_CHUNK` logits, at least `CHUNK_TOKENS` (`GPU_CHUNK_TOKENS`).
 
     **Source:** THUNLP-MT/MUSEG 889565e, src/trainer.py (per-token log-probabilities).
     """
@@ -110,7 +113,8 @@ def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
 def chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int | None) -> Tensor:
     """Return log-probabilities [M] of `targets` [M] after hidden states [M, hidden]."""
     weight = policy.model.lm_head.weight
-    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // len(weight), CHUNK_TOKENS)
+    least = GPU_CHUNK_TOKENS if weight.is_cuda else CHUNK_TOKENS
+    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // len(weight), least)
     if len(hidden) <= chunk_tokens:
         return token_log_probs(policy.model.lm_head(hidden), targets)
     return _HeadLogProbs.apply(hidden, weight, targets, chunk_tokens)

@@ -32,14 +32,13 @@ elsewhere the mask is spelt out; neither has been run on a GPU yet.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import pad, scaled_dot_product_attention
-from transformers import AttentionInterface
 
 from museg.policy.attention_overrides import attended_by, check_kernel
 from museg.policy.forward import embed_prompts, run_decoder
@@ -77,7 +76,7 @@ def shared_prefix_log_probs(
     prompts = embed_prompts(policy, batch)[batch.attention_mask.bool()]
     completions = policy.model.model.language_model.embed_tokens(completion_ids[row.is_read])
     embeds = torch.cat([prompts, completions.to(prompts.dtype)])[None]  # [1, S, hidden]
-    hidden = run_decoder(policy, embeds, row.position_ids, **attended_by(partial(_attend, row)))[0]
+    hidden = run_decoder(policy, embeds, row.position_ids, **attended_by(partial(attention_for(policy.device), row)))[0]
     before = hidden.index_select(0, row.place_before[mask])  # [scored tokens, hidden]
     values = chunked_log_probs(policy, before, completion_ids[mask], chunk_tokens)
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
@@ -92,7 +91,7 @@ class PackedRow:
     position_ids: Tensor  # [3, 1, S] long, rotary positions
     prompt_of: Tensor  # [S] long
     completion_of: Tensor  # [S] long, -1 within prompts
-    pieces: list[Piece]
+    lengths: Tensor  # [B + N] long, tokens of each prompt and of what is read of each completion
 
     @classmethod
     def of(cls, batch: PromptBatch, mask: Tensor, num_generations: int) -> "PackedRow":
@@ -106,15 +105,20 @@ class PackedRow:
         places = starts[num_prompts:, None] + steps  # [N, C] of each token that is read
         last_of_prompt = (starts + lengths - 1)[group_of, None]  # [N, 1]
         positions = (batch.next_position[group_of, None] + steps)[is_read]  # [S - tokens of prompts]
-        owners = torch.arange(-num_prompts, len(mask), device=device).clamp(min=-1)  # [B + N]
         return cls(
             is_read=is_read,
             place_before=torch.cat([last_of_prompt, places[:, :-1]], dim=1),
             position_ids=torch.cat([batch.position_ids[:, is_prompt], positions.expand(3, -1)], dim=1)[:, None],
             prompt_of=torch.cat([group_of[::num_generations], group_of]).repeat_interleave(lengths),
-            completion_of=owners.repeat_interleave(lengths),
-            pieces=_within(starts, lengths) + _across(starts, lengths, num_prompts),
+            completion_of=torch.arange(-num_prompts, len(mask), device=device).clamp(min=-1).repeat_interleave(lengths),
+            lengths=lengths,
         )
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """What is seen, as a few calls of a kernel."""
+        starts, num_prompts = self.lengths.cumsum(0) - self.lengths, int(self.prompt_of.max()) + 1
+        return _within(starts, self.lengths) + _across(starts, self.lengths, num_prompts)
 
     def sees(self, query: Tensor, key: Tensor) -> Tensor:
         """Whether the tokens at places `query` see those at places `key`."""
@@ -137,25 +141,20 @@ class PackedRow:
 
 def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
     """Runs of tokens that see themselves; those of about one length together."""
-    kinds = -(-lengths // RUN_TOKENS)
-    return [
-        (places, places, True)
-        for kind in kinds[kinds > 0].unique()
-        for places in [_places(starts[kinds == kind], lengths[kinds == kind], int(lengths.sum()))]
-    ]
+    kinds, blank = -(-lengths // RUN_TOKENS), int(lengths.sum())
+    alike = [kinds == kind for kind in kinds[kinds > 0].unique()]
+    runs = [_places(starts[chosen], lengths[chosen], blank) for chosen in alike]
+    return [(places, places, True) for places in runs]
 
 
 def _across(starts: Tensor, lengths: Tensor, num_prompts: int) -> list[Piece]:
-    """All that is read of a prompt's completions, which stand next to each other, to the prompt.
-
-    Prompts of one length whose groups have about one length go together.
-    """
-    blank, (of_prompts, of_groups) = int(lengths.sum()), (lengths[:num_prompts], lengths[num_prompts:])
-    begins, of_groups = (each.view(num_prompts, -1) for each in (starts[num_prompts:], of_groups))
-    begins, of_groups = begins[:, 0], of_groups.sum(dim=1)
-    kinds, kind_of = torch.stack([of_prompts, -(-of_groups // GROUP_TOKENS)]).unique(dim=1, return_inverse=True)
-    alike = [(kind_of == kind).nonzero().squeeze(1) for kind in range(kinds.shape[1]) if kinds[1, kind]]
-    return [(_places(begins[p], of_groups[p], blank), _places(starts[p], of_prompts[p], blank), False) for p in alike]
+    """All that is read of a prompt's completions, which stand next to each other, to it; alike prompts together."""
+    groups, blank = lengths[num_prompts:].view(num_prompts, -1).sum(dim=1), int(lengths.sum())
+    begins = starts[num_prompts:].view(num_prompts, -1)[:, 0]
+    starts, lengths = starts[:num_prompts], lengths[:num_prompts]
+    kinds, kind_of = torch.stack([lengths, -(-groups // GROUP_TOKENS)]).unique(dim=1, return_inverse=True)
+    alike = [kind_of == kind for kind in range(kinds.shape[1]) if kinds[1, kind]]
+    return [(_places(begins[p], groups[p], blank), _places(starts[p], lengths[p], blank), False) for p in alike]
 
 
 def _places(starts: Tensor, lengths: Tensor, blank: int) -> Tensor:
@@ -217,23 +216,30 @@ def _heads_first(num_heads: int, *tensors: Tensor) -> list[Tensor]:
     return [tensor.transpose(1, 2) for tensor in repeated]
 
 
-def attend_in_pieces(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+def attend_in_pieces(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """On a processor: queries [1, H, S, D], keys and values [1, key heads, S, D] to [1, S, H, D]."""
     query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
-    return _Pieces.apply(query, key, value, row.pieces, scale)[None]
+    return _Pieces.apply(query, key, value, row.pieces, module.scaling)[None]
 
 
-def attend_by_blocks(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+def attend_by_blocks(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same by flex_attention, which passes over empty blocks; needs triton."""
-    flex = AttentionInterface()["flex_attention"]
-    return flex(module, query.to(value.dtype), key.to(value.dtype), value, row.block_mask, scaling=scale)[0]
+    parts = (query.to(value.dtype), key.to(value.dtype), value)
+    return _compiled_flex()(*parts, block_mask=row.block_mask, scale=module.scaling, enable_gqa=True).transpose(1, 2)
 
 
-def attend_by_mask(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scale: float):
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    """Compiled once for rows of any length; uncompiled it would spell all scores out."""
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def attend_by_mask(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same by the mask spelt out: works wherever torch does."""
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    output = scaled_dot_product_attention(query, key, value, attn_mask=row.mask, scale=scale, enable_gqa=True)
-    return output.transpose(1, 2)
+    # shared key heads are repeated: with a mask, the kernels of a GPU that share them are passed over
+    key, value = (tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1) for tensor in (key, value))
+    parts = (query.to(value.dtype), key.to(value.dtype), value)
+    return scaled_dot_product_attention(*parts, attn_mask=row.mask, scale=module.scaling).transpose(1, 2)
 
 
 def attention_for(device: torch.device) -> Callable[..., Tensor]:
@@ -241,7 +247,3 @@ def attention_for(device: torch.device) -> Callable[..., Tensor]:
     if device.type == "cpu":
         return attend_in_pieces
     return attend_by_blocks if importlib.util.find_spec("triton") else attend_by_mask
-
-
-def _attend(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return attention_for(query.device)(module, query, key, value, row, module.scaling)

@@ -132,7 +132,7 @@ def test_a_rollout_of_other_weights_is_noticed(monkeypatch):
 def test_a_kernel_that_is_wrong_for_the_measured_model_is_noticed():
     trained = Trained("tiny", QUICK, STORAGES[0], CPU)
     assert trained.agreement()["relative_gap"] < 1e-4
-    with gpu_checks.attending(lambda module, query, key, value, row, scale: torch.zeros_like(query).transpose(1, 2)):
+    with gpu_checks.attending(lambda row, module, query, key, value: torch.zeros_like(query).transpose(1, 2)):
         assert trained.agreement()["relative_gap"] > gpu_checks.MODEL_TOLERANCE
 
 

@@ -412,11 +412,11 @@ def test_interrupted_at_the_keyboard_and_started_again(folder, whole, tmp_path, 
 
 def test_too_little_memory_is_told_and_a_smaller_batch_goes_on(folder, whole, tmp_path, capsys):
     def room_for(num_questions: int):
-        def refuse(module, given, options):
-            if options["inputs_embeds"].shape[0] > num_questions:
+        def refuse(module, given):
+            if given[0].shape[0] > num_questions:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
 
-        return lambda policy: policy.model.model.language_model.register_forward_pre_hook(refuse, with_kwargs=True)
+        return lambda policy: policy.model.model.language_model.layers[0].register_forward_pre_hook(refuse)
 
     answer(folder, tmp_path, samples=SAMPLES[:2])
     again = "go on with the same command and a smaller"

@@ -99,7 +99,7 @@ def expected(windowed, inputs):
 def test_a_plain_causal_mask_would_be_noticed(windowed, inputs, expected, monkeypatch):
     """The first wrong construction: every token sees all before it, other prompts and completions included."""
 
-    def plainly_causal(module, query, key, value, row, scale):
+    def plainly_causal(row, module, query, key, value):
         attend = torch.nn.functional.scaled_dot_product_attention
         return attend(query, key, value, is_causal=True, enable_gqa=True).transpose(1, 2)
 
@@ -155,6 +155,16 @@ def test_the_row_is_as_drawn(windowed):
     assert row.place_before[0, :3].tolist() == [2, 5, 6] and row.place_before[3, :2].tolist() == [4, 11]
 
 
+@pytest.mark.parametrize("lengths", [(4, 2, 1, 1), (1, 1, 3, 1), (0, 1, 1, 0), (3, 3, 3, 3)])
+def test_groups_of_which_little_or_nothing_is_read(windowed, lengths):
+    """A completion of one token stands nowhere in the row: it is predicted from the prompt."""
+    batch, mask = drawn_batch(windowed, 2, side_px=84, num_frames=4), torch.arange(4) < torch.tensor(lengths)[:, None]
+    ids = torch.arange(16).view(4, 4)
+    with torch.no_grad():
+        expected = completion_log_probs(windowed, batch, ids, mask, 2)
+        torch.testing.assert_close(shared_prefix_log_probs(windowed, batch, ids, mask, 2), expected, rtol=0, atol=1e-5)
+
+
 def test_the_pieces_hold_every_pair_once(windowed):
     row = packed_as_drawn(windowed)
     count = torch.zeros(13, 13, dtype=torch.long)  # the last place is blank
@@ -170,12 +180,8 @@ def test_by_blocks_equals_in_pieces(windowed, inputs, monkeypatch):
     with torch.no_grad():
         right = shared_prefix_log_probs(windowed, *inputs)
         monkeypatch.setattr(shared_prefix, "attention_for", lambda device: shared_prefix.attend_by_blocks)
-        monkeypatch.setattr("transformers.integrations.flex_attention.compile_friendly_flex_attention", _uncompiled)
+        monkeypatch.setattr(shared_prefix, "_compiled_flex", lambda: flex_attention)
         torch.testing.assert_close(shared_prefix_log_probs(windowed, *inputs), right, rtol=0, atol=1e-5)
-
-
-def _uncompiled(query, key, value, training=False, **options):
-    return flex_attention(query, key, value, **options)
 
 
 def test_positions_are_those_of_a_rollout(windowed, inputs):

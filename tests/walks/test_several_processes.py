@@ -62,12 +62,18 @@ def assert_close_rows(ours: list[dict], theirs: list[dict]) -> None:
                 assert cell == their[key], (our["step"], our["kind"], key)
 
 
+def _without_later_samples(row: dict) -> dict:
+    return {key: cell for key, cell in row.items() if row["step"] == "0" or not key.startswith("held_out/sampled")}
+
+
 def assert_same_training(pair: Path, alone: Path) -> None:
     ours, theirs = weights_of(pair), weights_of(alone)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
         assert float((weight - theirs[name]).abs().max()) < 1e-5, name
-    assert_close_rows(tiny_runs.without_timings(pair), tiny_runs.without_timings(alone))
+    # weights that differ by a rounding may draw another token, so held-out samples are compared before the first step
+    rows, theirs = ([_without_later_samples(row) for row in tiny_runs.without_timings(run)] for run in (pair, alone))
+    assert_close_rows(rows, theirs)
     assert files_of(pair) == files_of(alone)  # nothing is missing, and nothing left over
 
 
