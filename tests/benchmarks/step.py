@@ -9,8 +9,9 @@ On text, where TRL can train (it has no video in this loss):
 - trl_compact: with logits of completion tokens alone; trl_row_by_row: besides one completion a pass.
 On video, nearly all of the prompt:
 - ours: the same module, its vision tower trained with it.
-- released: `generate` with G copies of prompt and video, and for policy and reference a row with the whole prompt for
-  each completion, its own vision pass and logits of all positions (`tests.benchmarks.log_probs`); otherwise ours.
+- released: `generate` with G copies of prompt and video (`tests.benchmarks.rollout`), and for policy and reference a
+  row with the whole prompt for each completion, its own vision pass and logits of all positions
+  (`tests.benchmarks.log_probs`); otherwise ours.
 
 First all sides make a step on the same completions: losses and clipped gradients must agree. The first step of a side
 goes through the whole program (`Trainer.fit`, `GRPOTrainer.train`) and is not timed; the timed ones call the training
@@ -39,6 +40,7 @@ from tests.benchmarks.log_probs import released_log_probs
 from tests.benchmarks.measure import Shape, benchmark_parser, comparison, interleaved, peak_mib, write_results
 from tests.benchmarks.museg_step import MusegStep, made_policy
 from tests.benchmarks.noise_inputs import made_inputs
+from tests.benchmarks.rollout import repeated
 from tests.benchmarks.trl_step import TrlStep
 
 LOSS_TOLERANCE = 1e-6
@@ -71,6 +73,8 @@ class ReleasedStep:
         self.reference = Reference(self.policy)
         move(self.policy.model.model.language_model)
         self.batch = made_inputs(self.policy, setup.shape)[0]
+        self.policy.model.generation_config.suppress_tokens = setup.never_sampled(self.policy.ids)
+        self.policy.model.generation_config.pad_token_id = self.policy.ids.pad_id
         self.compared = self.policy.model
         self.optimizer = torch.optim.AdamW(
             self.compared.parameters(), lr=setup.lr, betas=setup.betas, eps=setup.eps, weight_decay=0.0
@@ -84,23 +88,10 @@ class ReleasedStep:
 
     def sampled(self) -> Tensor:
         """Completions [G, C] by the library, every row with a prompt and a video of its own."""
-        model, batch, num_rows = self.policy.model, self.batch, self.setup.shape.generations
-        model.eval()
-        rows = model.generate(
-            input_ids=batch.input_ids.repeat(num_rows, 1),
-            attention_mask=batch.attention_mask.repeat(num_rows, 1),
-            mm_token_type_ids=2 * (batch.input_ids == self.policy.ids.video_id).long().repeat(num_rows, 1),
-            pixel_values_videos=batch.pixel_values_videos.repeat(num_rows, 1),
-            video_grid_thw=batch.video_grid_thw.repeat(num_rows, 1),
-            second_per_grid_ts=batch.second_per_grid_ts.repeat(num_rows),
-            suppress_tokens=self.setup.never_sampled(self.policy.ids),
-            max_new_tokens=self.setup.shape.completion,
-            do_sample=True,
-            pad_token_id=self.policy.ids.pad_id,
-            eos_token_id=self.policy.ids.eos_id,
-        )
-        model.train()
-        return rows[:, batch.input_ids.shape[1] :]
+        self.policy.model.eval()
+        completion_ids = repeated(self.policy, self.batch, self.setup.shape, False)
+        self.policy.model.train()
+        return completion_ids
 
     def follow(self, completion_ids: Tensor) -> float:
         setup, mask = self.setup, torch.ones_like(completion_ids, dtype=torch.bool)
