@@ -13,6 +13,8 @@ One softmax goes over both sets of scores: this is ordinary attention, not an ap
 on how much has been written; room for tokens to come is masked like the padding behind shorter prompts.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -36,14 +38,16 @@ class CascadeCache:
         shape = (self.num_prompts * self.num_key_heads * num_rows, room, self.width)
         self.own_keys = [keys.new_zeros(shape) for keys in prompts.keys]
         self.own_values = [values.new_zeros(shape) for values in prompts.values]
+        self.score_dtype = torch.promote_types(prompts.values[0].dtype, torch.float32)
         self.prompt_bias = self._prompt_bias()
-        self.own_bias = torch.full((room,), -torch.inf, device=self.step.device)  # 0 at tokens that are there
+        # [T] added to scores: 0 at own tokens that are there, minus infinity at room for others
+        self.own_bias = torch.full((room,), -torch.inf, dtype=self.score_dtype, device=self.step.device)
 
     def grow(self, room: int) -> None:
         """Make room for `room` own tokens of every row, T."""
         more, self.room = room - self.room, room
-        self.own_keys = [pad(keys, (0, 0, 0, more)) for keys in self.own_keys]
-        self.own_values = [pad(values, (0, 0, 0, more)) for values in self.own_values]
+        for buffers in (self.own_keys, self.own_values):
+            _change(buffers, lambda states: pad(states, (0, 0, 0, more)))
         self.own_bias = pad(self.own_bias, (0, more), value=-torch.inf)
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
@@ -51,13 +55,13 @@ class CascadeCache:
         heads = torch.arange(self.num_key_heads, device=prompts.device)
         kept = prompts[:, None] * self.num_key_heads + heads  # [new B, K]
         own = (kept[:, :, None] * self.num_rows + rows[:, None]).flatten()
-        self.own_keys = [keys.index_select(0, own) for keys in self.own_keys]
-        self.own_values = [values.index_select(0, own) for values in self.own_values]
+        for buffers in (self.own_keys, self.own_values):
+            _change(buffers, lambda states: states.index_select(0, own))
         if len(prompts) < self.num_prompts:
             self.num_tokens = self.num_tokens[prompts]
             longest = int(self.num_tokens.max())
-            self.prompt_keys = [keys[:, :longest].index_select(0, kept.flatten()) for keys in self.prompt_keys]
-            self.prompt_values = [values[:, :longest].index_select(0, kept.flatten()) for values in self.prompt_values]
+            for buffers in (self.prompt_keys, self.prompt_values):
+                _change(buffers, lambda states: states[:, :longest].index_select(0, kept.flatten()))
         self.num_prompts, self.num_rows = rows.shape
         self.prompt_bias = self._prompt_bias()
 
@@ -84,36 +88,36 @@ class CascadeCache:
         own_keys.view(by_head).index_copy_(3, self.step, key.to(dtype).view(by_prompt).transpose(1, 2))
         own_values.view(by_head).index_copy_(3, self.step, value.view(by_prompt).transpose(1, 2))
 
-        query = (query * module.scaling).to(dtype).view(by_prompt).transpose(1, 2).contiguous()
-        grouped = query.shape[:-1]  # [B, K, G, Q]
-        to_prompt = _product(query.view(len(prompt_keys), -1, width), prompt_keys.transpose(1, 2)).view(*grouped, -1)
-        to_own = _product(query.view(len(own_keys), -1, width), own_keys.transpose(1, 2)).view(*grouped, -1)
-        if self.prompt_bias is not None:
-            to_prompt += self.prompt_bias
-        to_own += self.own_bias
+        query = query.to(dtype).view(by_prompt).transpose(1, 2).contiguous()
+        grouped, scale = query.shape[:-1], module.scaling  # [B, K, G, Q]
+        by_prompt_key, by_own_key = query.view(len(prompt_keys), -1, width), query.view(len(own_keys), -1, width)
+        to_prompt = _product(by_prompt_key, prompt_keys.transpose(1, 2), self.prompt_bias, scale).view(*grouped, -1)
+        to_own = _product(by_own_key, own_keys.transpose(1, 2), self.own_bias, scale).view(*grouped, -1)
         shares = torch.cat([to_prompt, to_own], dim=-1).softmax(dim=-1).to(dtype)
         to_prompt, to_own = shares.split([prompt_values.shape[1], self.room], dim=-1)
-        output = _product(to_prompt.flatten(2, 3).flatten(0, 1), prompt_values).view(by_head)
-        output += _product(to_own.flatten(0, 2), own_values).view(by_head)
-        return output.to(dtype).transpose(1, 2).reshape(len(key), 1, -1, width)
+        output = _product(to_own.flatten(0, 2), own_values).view_as(by_prompt_key)
+        output = _product(to_prompt.flatten(2, 3).flatten(0, 1), prompt_values, output)
+        return output.to(dtype).view(by_head).transpose(1, 2).reshape(len(key), 1, -1, width)
 
-    def _prompt_bias(self) -> Tensor | None:
-        """[B, 1, 1, 1, P]: minus infinity behind the end of a prompt; None where all are equally long."""
-        length = self.prompt_values[0].shape[1]
-        if bool((self.num_tokens == length).all()):
-            return None
-        slots = torch.arange(length, device=self.num_tokens.device)
-        return _minus_infinity(slots >= self.num_tokens[:, None])[:, None, None, None]
+    def _prompt_bias(self) -> Tensor:
+        """[B x K, 1, P] added to scores: minus infinity behind the end of a prompt."""
+        slots = torch.arange(self.prompt_values[0].shape[1], device=self.num_tokens.device)
+        is_behind = (slots >= self.num_tokens[:, None]).repeat_interleave(self.num_key_heads, dim=0)[:, None]
+        return torch.zeros_like(is_behind, dtype=self.score_dtype).masked_fill(is_behind, -torch.inf)
 
 
-def _minus_infinity(left_out: Tensor) -> Tensor:
-    return torch.zeros_like(left_out, dtype=torch.float32).masked_fill(left_out, -torch.inf)
+def _change(buffers: list[Tensor], change: Callable[[Tensor], Tensor]) -> None:
+    """Layer by layer, so that only one of them is there twice."""
+    for layer, states in enumerate(buffers):
+        buffers[layer] = change(states)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Batched matrix product, in float32 or better: half as many bits are too few for scores."""
-    if left.dtype in (torch.float32, torch.float64):
-        return torch.bmm(left, right)
+def _product(left: Tensor, right: Tensor, plus: Tensor | None = None, scale: float = 1.0) -> Tensor:
+    """plus + scale x left @ right over a batch, in float32 or better: half as many bits are too few for scores."""
+    if plus is None:
+        plus = left.new_zeros((), dtype=torch.promote_types(left.dtype, torch.float32))
+    if left.dtype == plus.dtype:
+        return torch.baddbmm(plus, left, right, alpha=scale)
     if left.is_cuda:
-        return torch.bmm(left, right, out_dtype=torch.float32)
-    return torch.bmm(left.float(), right.float())
+        return torch.bmm(left, right, out_dtype=plus.dtype).mul_(scale).add_(plus)
+    return torch.baddbmm(plus, left.to(plus.dtype), right.to(plus.dtype), alpha=scale)

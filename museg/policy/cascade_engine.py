@@ -7,10 +7,10 @@ Rows stand in a rectangle of prompts and rows of a prompt. When enough of them h
 the prompts that still run and the most rows that any of them still needs; the places left over are filled with rows of
 the same prompt that have finished, and what these go on writing is cut off at the end.
 
-A step is a function of tensors that stay where they are (token, step, who still runs, own keys), so on a GPU it is
-recorded once and replayed. There, W is all there is room for, and rows are looked after only every few steps: no step
-waits for the processor. The same step runs on a processor as it is, with W what has been written, which is the only
-difference. Neither recording nor anything else has been run on a GPU yet.
+A step is a function of tensors that stay where they are (tokens, step, who still runs, own keys), of shapes that change
+only when rows leave or own keys get more room. So on a GPU it is recorded once and replayed, and who has finished is
+looked at only every few steps: no step waits for the processor. On a processor the same step is just done. None of this
+has been run on a GPU yet.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Pace:
     room_tokens: int
 
 
-ON_PROCESSOR = Pace(looks_every=1, drop_share=0.1, room_tokens=32)
+ON_PROCESSOR = Pace(looks_every=1, drop_share=0.2, room_tokens=32)
 ON_GPU = Pace(looks_every=8, drop_share=0.4, room_tokens=256)
 
 
@@ -69,8 +69,7 @@ class _Decoding:
         self.num_steps, self.num_rows = int(request.limits.max()), request.num_generations
         self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
         prompts = ReadPrompts(policy, batch)
-        room = min(self.num_steps, pace.room_tokens)
-        self.cache = CascadeCache(prompts, self.num_rows, room)
+        self.cache = CascadeCache(prompts, self.num_rows, min(self.num_steps, pace.room_tokens))
         steps = torch.arange(self.num_steps - 1, device=device)
         positions = (batch.next_position[:, None] + steps).expand(3, -1, -1)
         self.rotary = self.decoder.rotary_emb(prompts.hidden, positions)  # cosines and sines [b, C - 1, D]
@@ -115,7 +114,8 @@ class _Decoding:
         tokens, log_probs = self.request.chooser(self.policy.model.lm_head(hidden), step, self.rows)
         self.ids[step, self.rows], self.log_probs[step, self.rows] = tokens, log_probs
         self.tokens.copy_(tokens)
-        self.is_running &= ~torch.isin(tokens, self.stop_ids) & (step + 1 < self.limits)
+        is_last = (tokens[:, None] == self.stop_ids).any(dim=1) | (step + 1 >= self.limits)
+        self.is_running &= ~is_last
 
     def _any_running(self) -> bool:
         """Whether any row still runs; what has finished leaves where that is worth it."""
