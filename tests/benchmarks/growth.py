@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from tests.benchmarks.measure import Shape, medians, results_file
 
@@ -48,7 +49,7 @@ def draw(rows: Sequence[Row], file: Path) -> Path:
     figure.legend(
         *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SIDES), frameon=False
     )
-    figure.suptitle(f"Log-probabilities of a group, policy and reference; held fixed: {_centre()}")
+    figure.suptitle(f"Log-probabilities of a group, policy and reference; where not varied: {_centre()}")
     figure.savefig(file, dpi=110)
     return file
 
@@ -62,8 +63,9 @@ def _draw_panel(panel: Axes, rows: Sequence[Row], free: str, what: str) -> None:
             ticks |= set(sizes)
     panel.set(xscale="log", yscale="log", xlabel=COLUMNS[free])
     panel.set_xticks(sorted(ticks), labels=map(str, sorted(ticks)))
-    panel.minorticks_off()
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.yaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
     panel.grid(alpha=0.3)
 
 
