@@ -14,6 +14,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from museg.policy.patch_embedding import use_linear_patches
 from museg.policy.vision_attention import use_batched_windows
 from museg.video.patches import CLIP_MEAN, CLIP_STD
 
@@ -81,7 +82,8 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> SpecialI
 
 
 def as_policy(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> Policy:
-    """Join a model and its tokenizer, and let the vision tower attend to all equal windows in one call."""
+    """Join a model and its tokenizer, and let the vision tower work in few large calls."""
+    use_linear_patches(model)
     if model.config._attn_implementation != "flash_attention_2":
         use_batched_windows(model)
     return Policy(model, tokenizer, special_ids(tokenizer, model.config.text_config.vocab_size))
