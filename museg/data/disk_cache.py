@@ -33,8 +33,10 @@ class DiskCache:
 
     Keys are 64 hexadecimal digits (a SHA-256 of everything that decides the content). A file holds a mark, the SHA-256
     of key and payload, and the payload. It is written under another name and moved, so that a kill, or another process
-    with the same key, leaves a whole file or none; what is damaged all the same, or was put there by somebody else, is
-    never returned. Links are not followed. Files with names of another kind are left alone.
+    with the same key, leaves a whole file or none; what is damaged all the same is never returned. The digest has no
+    secret: whoever may write to the folder decides what is returned and must be trusted, so a folder made here belongs
+    to its owner alone. Links are not followed, and no file larger than the whole cache is read. Files with names of
+    another kind are left alone.
     """
 
     folder: Path
@@ -49,7 +51,7 @@ class DiskCache:
         """What was put under `key`; None where it is not held, cannot be read, or is damaged (and removed)."""
         file = self._file(key)
         try:
-            head, payload = _read(file)
+            head, payload = _read(file, self.max_bytes)
         except OSError:
             return None
         if head != _head(key, payload):
@@ -64,7 +66,7 @@ class DiskCache:
         num_bytes = HEAD_BYTES + len(payload)
         if num_bytes > self.max_bytes:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._leave_room_for_others(num_bytes)
         file = self._file(key)
         unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
@@ -124,10 +126,14 @@ def _head(key: str, payload: bytes) -> bytes:
     return MAGIC + digest.digest()
 
 
-def _read(file: Path) -> tuple[bytes, bytes]:
-    """Head and payload of a regular file; raises OSError for anything else, pipes included, without waiting."""
+def _read(file: Path, max_bytes: int) -> tuple[bytes, bytes]:
+    """Head and payload of a regular file of at most `max_bytes`; raises OSError for all else, pipes included, without
+    waiting."""
     handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(handle, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file")
-        return opened.read(HEAD_BYTES), opened.read()
+        if facts.st_size > max_bytes:
+            raise OSError(errno.EFBIG, "is larger than the whole cache")
+        return opened.read(HEAD_BYTES), opened.read(max(0, facts.st_size - HEAD_BYTES))

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -101,6 +102,25 @@ def test_an_entry_under_another_key_is_damaged_too(tmp_path):
     file.rename(tmp_path / f"{key(1)}.entry")
     assert cache.get(key(1)) is None
     assert names(tmp_path) == set()
+
+
+def test_a_folder_made_here_belongs_to_its_owner(tmp_path):
+    folder = tmp_path / "made" / "here"
+    filled(folder, 1)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o770)  # as somebody wants it who shares it
+    filled(folder, 2)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o770
+
+
+def test_a_file_larger_than_the_cache_is_not_read(tmp_path, monkeypatch):
+    num_bytes = 1000 + HEAD_BYTES
+    filled(tmp_path, 1)
+    assert DiskCache(tmp_path, num_bytes).get(key(0)) == payload(0)
+    assert DiskCache(tmp_path, num_bytes - 1).get(key(0)) is None  # put with more room, by another run
+    assert DiskCache(tmp_path, num_bytes).get(key(0)) == payload(0)  # and left to that run
+    os.truncate(tmp_path / f"{key(0)}.entry", 2**40)  # holes, and more than there is memory
+    assert DiskCache(tmp_path, num_bytes).get(key(0)) is None
 
 
 def test_links_are_not_followed(tmp_path):
