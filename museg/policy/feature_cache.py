@@ -8,7 +8,9 @@ import hashlib
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 
 import torch
 import transformers
@@ -30,8 +32,9 @@ class FeatureCache:
     """Vision features by frames, on the model's device, as many as fit in `max_mib`; all that were made also on `disk`.
 
     Each video is encoded by itself, so that its features (and with them the answers) do not depend on which other
-    videos stand in the batch, nor on whether they were kept. Frames, not names, say which video is meant. Weights that
-    were changed in place or moved are noticed: what was kept before is not used any more.
+    videos stand in the batch, nor on whether they were kept. Frames, not names, say which video is meant. Weights and
+    buffers that were changed in place or moved are noticed: what was kept before is not used any more. Writing through
+    `weight.data` goes by PyTorch's own count of writes, and by this one.
     """
 
     def __init__(self, policy: Policy, max_mib: float, disk: DiskCache | None = None) -> None:
@@ -88,7 +91,10 @@ class FeatureCache:
             return None
 
     def _write(self, key: str, features: Tensor) -> None:
-        """Keep features for other runs; where that fails, say so and go on without the disk."""
+        """Keep features for other runs; where that fails, say so and go on without the disk.
+
+        Every process says it for itself, once: on another machine it may be another disk.
+        """
         if self.disk is None:
             return
         try:
@@ -107,7 +113,7 @@ class FeatureCache:
             "frames": frames_sha256,
             "weights": self._weights_sha256,
             "device": device,
-            "autocast": _autocast(device),
+            "arithmetic": _arithmetic(device),
             "attention": visual.config._attn_implementation,
             "versions": [torch.__version__, transformers.__version__],
         }
@@ -115,22 +121,29 @@ class FeatureCache:
 
     def _forget_if_features_would_differ(self) -> None:
         """Compare places and write counts of the weights, which costs less than a digest at every call."""
-        weights = self.policy.model.model.visual.parameters()
-        state = [_autocast(self.policy.device.type), *((w.data_ptr(), w._version, w.dtype) for w in weights)]
+        weights = (weight for _, weight in _weights(self.policy.model.model.visual))
+        state = [_arithmetic(self.policy.device.type), *((w.data_ptr(), w._version, w.dtype) for w in weights)]
         if state != self._state:
             self._state, self._weights_sha256, self._num_bytes = state, "", 0
             self._features.clear()
 
 
-def _autocast(device: str) -> str | None:
-    """The type that the device multiplies in under autocast, None outside."""
-    return str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+def _arithmetic(device: str) -> list[str | int | None]:
+    """What decides how sums are rounded: the type under autocast, the precision of float32 products, and, on a
+    processor, the threads that share a sum."""
+    autocast = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+    return [autocast, torch.get_float32_matmul_precision(), torch.get_num_threads() if device == "cpu" else None]
+
+
+def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers with their names, those buffers too that no checkpoint holds (rotary frequencies)."""
+    return chain(module.named_parameters(), module.named_buffers())
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """The SHA-256 of a module's weights: names, types, shapes and values, buffers included; wherever they lie."""
+    """The SHA-256 of a module's weights and buffers: names, types, shapes and values; wherever they lie."""
     digest = hashlib.sha256()
-    for name, weight in sorted(module.state_dict().items()):
+    for name, weight in sorted(_weights(module), key=itemgetter(0)):
         digest.update(f"{name} {weight.dtype} {list(weight.shape)}\n".encode())
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
