@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -118,6 +119,51 @@ def test_a_killed_run_resumes_exactly(kill, step, straight, outputs, tmp_path):
     resumed = tiny_runs.settings(outputs, *OVERRIDES, "resume=auto")
     assert tiny_runs.exit_code_of(tiny_runs.train, resumed, run_dir) == 0
     assert_same_run(run_dir, straight)
+
+
+@pytest.fixture(scope="module")
+def frozen(straight) -> tuple[str, ...]:
+    """Overrides of a run that starts where `straight` ended and leaves the vision tower as it is."""
+    return (
+        "model=qwen2_5_vl_3b",
+        f"model.path={straight / 'exported'}",
+        "model.frozen.vision=true",
+        "model.frozen.projector=true",
+        "cold_start=none",
+        "phase.steps=3",
+        "phase.total_steps=4",
+        "checkpoint.every_steps=2",
+        "validation.every_steps=3",
+        "vision_features.cache_gib=0.01",
+    )
+
+
+def features_in(folder: Path) -> dict[str, int]:
+    """Names of the features kept on disk, and when each was used last."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_kept_features_change_nothing_when_a_run_resumes(frozen, straight, outputs, tmp_path):
+    def settings(kept: str, *overrides: str) -> dict:
+        return tiny_runs.settings(outputs, *frozen, f"vision_features.cache_dir={tmp_path / kept}", *overrides)
+
+    assert tiny_runs.exit_code_of(tiny_runs.train, settings("whole_features"), tmp_path / "whole") == 0
+    of_whole_run = features_in(tmp_path / "whole_features")
+    assert tiny_runs.exit_code_of(train_until_step, settings("warm"), tmp_path / "killed", 3) == -signal.SIGKILL
+    before = features_in(tmp_path / "warm")
+    assert before.keys() < of_whole_run.keys()
+    shutil.copytree(tmp_path / "killed", tmp_path / "killed_too")
+    for kept, run_dir in {"warm": tmp_path / "killed", "cold": tmp_path / "killed_too"}.items():
+        assert tiny_runs.exit_code_of(tiny_runs.train, settings(kept, "resume=auto"), run_dir) == 0
+        assert_same_run(run_dir, tmp_path / "whole")
+    after = features_in(tmp_path / "warm")
+    assert after.keys() == of_whole_run.keys()
+    assert any(after[name] > used for name, used in before.items())  # some came from the disk
+    assert 0 < len(features_in(tmp_path / "cold")) < len(after)  # made anew: those that the rest of the run asked for
+
+    ours, theirs = (load_file(folder / "exported" / "model.safetensors") for folder in (tmp_path / "whole", straight))
+    changed = {name for name, weight in ours.items() if not weight.equal(theirs[name])}
+    assert changed and not any("visual" in name for name in changed)
 
 
 def test_sigterm_leaves_a_resumable_run(straight, outputs, tmp_path):
