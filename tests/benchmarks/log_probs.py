@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = {row["shape"] for row in rows}
     for shape in options.shapes:
         if str(shape) not in done:
-            rows.append(vocabulary.measured(shape) if options.vocabulary else measured(shape, options.runs))
+            rows.append(vocabulary.measured(shape, rows) if options.vocabulary else measured(shape, options.runs))
             if options.out or not options.quick:
                 print(f"written to {write_results(options.name, rows, options.out)}", flush=True)
     if options.grid and not options.quick:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.benchmarks import log_probs, vocabulary
+from tests.benchmarks import log_probs, summary, vocabulary
 from tests.benchmarks.measure import Shape, peak_here_mib
 
 SHAPE = Shape.read("160x6x3")
@@ -81,3 +81,17 @@ def test_the_head_in_chunks_and_at_once_are_one_head(monkeypatch):
     monkeypatch.setattr(vocabulary, "VOCABULARY", 40_000)
     shape = Shape.read("384x64x4")  # 256 tokens are two chunks
     torch.testing.assert_close(vocabulary.in_chunks(shape)(), vocabulary.at_once(shape)(), rtol=1e-4, atol=1e-6)
+
+
+def test_growth_is_what_the_gradient_of_hidden_states_does_not_explain():
+    # 4 bytes x 8 completions x 64 tokens x 256 values are 0.5 MiB, of 512 tokens 4 MiB
+    assert [vocabulary.hidden_states_mib(Shape(384, tokens, 8)) for tokens in (64, 512)] == [0.5, 4.0]
+    short, long = (
+        {"sides": {"head": {"peak_mib": peak}}, "values": {"hidden_states_mib": hidden}}
+        for peak, hidden in ((232.8, 0.5), (310.5, 4.0))
+    )
+    # 77.7 more, of which 3.5 are the gradient's
+    assert vocabulary.growth_beyond_hidden_mib(short, long) == 74.2
+    grown = {"measure": "head", "shape": "384x512x8", "ours": "head", "values": {"growth_beyond_hidden_mib": 74.2}}
+    (line,) = summary.lines_of("log_probs_vocabulary", grown)
+    assert line[2:5] == ("growth_beyond_hidden_mib", "<= 3", "74.2 (missed)")

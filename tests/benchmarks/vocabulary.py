@@ -7,10 +7,13 @@ in float32. Counted is the highest resident size above the loaded model and the 
   weights [151,936, hidden], which every way must make, is 148 MiB, and a chunk of logits 74 MiB.
 - at_once: the same with the logits of all completion tokens at one time.
 - whole: `shared_prefix_log_probs` on a prompt with a video, so with the decoder's and the tower's activations too.
+
+With longer completions the head may need no more than a longer gradient of the hidden states, which are loaded before
+it begins: `growth_beyond_hidden_mib` is what its peak has beyond this and the peak of the shortest completions.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,14 +66,27 @@ def whole(shape: Shape) -> Callable[[], None]:
     return lambda: shared_prefix_log_probs(policy, *inputs).sum().backward()
 
 
-def measured(shape: Shape) -> dict[str, Any]:
-    """Peaks at one shape."""
+def measured(shape: Shape, earlier: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Peaks at one shape; `earlier` rows, shortest completions first, tell what growth begins with."""
     peaks_mib = {"head": peak_mib(in_chunks, shape), "at_once": peak_mib(at_once, shape)}
     values = {
         "whole_peak_mib": peak_mib(whole, shape),
         "weight_gradient_mib": round(4 * VOCABULARY * SIZES["hidden_size"] / MIB, 1),
-        "hidden_states_mib": round(4 * shape.generations * shape.completion * SIZES["hidden_size"] / MIB, 1),
+        "hidden_states_mib": hidden_states_mib(shape),
     }
     row = comparison(f"head, vocabulary {VOCABULARY:,}", shape, ours="head", peaks_mib=peaks_mib, values=values)
+    if earlier:
+        row["values"]["growth_beyond_hidden_mib"] = growth_beyond_hidden_mib(earlier[0], row)
     print(json.dumps(row), flush=True)
     return row
+
+
+def hidden_states_mib(shape: Shape) -> float:
+    """MiB of the hidden states of all completion tokens in float32; their gradient is as large."""
+    return round(4 * shape.generations * shape.completion * SIZES["hidden_size"] / MIB, 1)
+
+
+def growth_beyond_hidden_mib(short: Mapping[str, Any], long: Mapping[str, Any]) -> float:
+    """What the head's peak in a row has beyond that in another, less the growth of the hidden states' gradient."""
+    beyond = [row["sides"]["head"]["peak_mib"] - row["values"]["hidden_states_mib"] for row in (short, long)]
+    return round(beyond[1] - beyond[0], 1)
