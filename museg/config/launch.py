@@ -8,7 +8,7 @@ from typing import Any
 
 from museg.config.job import build_job
 from museg.report.page import write_report
-from museg.targets import read_run_config
+from museg.targets import TARGET, read_run_config
 from museg.training import processes
 from museg.training.checkpoints import CONFIG_FILE
 from museg.training.phased_module import NonFiniteStep
@@ -60,9 +60,25 @@ def _complaint(error: Exception, run_dir: Path) -> str:
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:
     """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for.
 
-    `profile` may stand beside it.
+    `profile` may stand beside it. Raises RunFailed for a folder of an older version, which lacks settings of today.
     """
     resume, of_this_start = settings["resume"], ("resume", "profile")
     if resume in (None, "auto") or any(override.partition("=")[0] not in of_this_start for override in overrides):
         return settings
-    return read_run_config(Path(resume) / CONFIG_FILE) | {key: settings[key] for key in of_this_start}
+    recorded = read_run_config(Path(resume) / CONFIG_FILE)
+    if lacking := _lacking(recorded, settings):
+        raise RunFailed(
+            f"error: {resume} was begun by an older version, whose settings lack {', '.join(lacking)}: continue it "
+            "with that version, or start a new run",
+            exit_code=1,
+        )
+    return recorded | {key: settings[key] for key in of_this_start}
+
+
+def _lacking(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Keys of today that `recorded` has not; groups whose keys depend on the option chosen are left out."""
+    keys = [key for key in settings if key not in recorded]
+    for group, node in settings.items():
+        if group in recorded and isinstance(node, Mapping) and TARGET not in node and group != "logger":
+            keys += [f"{group}.{key}" for key in node if key not in recorded[group]]
+    return keys

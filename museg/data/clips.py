@@ -102,18 +102,18 @@ class ClipLoader:
                 window.append((step, examples, [self._start(under_way, example.video) for example in examples]))
 
         with ThreadPoolExecutor(1) as thread:
-            ahead = None
+            ahead = thread.submit(look_ahead, 1 + self.steps_ahead)
             try:
                 while True:
-                    if ahead is not None:
-                        ahead.result()
-                    if not window:
+                    # what goes wrong further ahead is told when the steps before it are done
+                    if ahead.exception() is None and not window:
                         look_ahead(1)
                     if not window:
-                        return
+                        return ahead.result()
                     step, examples, decodings = window.popleft()
                     batch = self._collect(step, examples, decodings)
-                    ahead = thread.submit(look_ahead, self.steps_ahead)
+                    if ahead.exception() is None:
+                        ahead = thread.submit(look_ahead, self.steps_ahead)
                     yield batch
             finally:
                 thread.shutdown()

@@ -25,7 +25,8 @@ def recorded(work: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], 
     _restore(state, before)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        # other threads may go on with theirs meanwhile, such as the one that watches over several processes
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             work()
     except RuntimeError as error:
         warnings.warn(f"decoding goes on without CUDA graphs, which failed: {error}", stacklevel=2)

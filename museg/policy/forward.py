@@ -41,6 +41,13 @@ def embed_prompts(policy: Policy, batch: PromptBatch) -> Tensor:
     return embeds.masked_scatter(is_video[..., None], features.to(embeds.dtype))
 
 
+def left_aligned(policy: Policy, batch: PromptBatch) -> tuple[Tensor, Tensor]:
+    """Return embeddings [B, P, hidden] and positions [3, B, P] of prompts that start at the first slot."""
+    padding = batch.num_padding
+    positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
+    return drop_left_padding(embed_prompts(policy, batch), padding), positions
+
+
 def run_decoder(
     policy: Policy,
     embeds: Tensor,
@@ -56,7 +63,7 @@ def run_decoder(
         embeds: [R, L, hidden], continuing what `cache` holds.
         position_ids: [3, R, L].
         key_mask: [R, cached + L], False at cached slots to leave out; None when all count.
-        attention: handed on to the attention of every layer (`museg.policy.shared_prefix`).
+        attention: what attends in place of the model's kernel (`museg.policy.attention_overrides`).
     """
     return policy.model.model.language_model(
         inputs_embeds=embeds,

@@ -10,8 +10,9 @@ The prompt is forwarded once for each of its completions; its embeddings, and wi
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
+from torch.utils.checkpoint import checkpoint
 
 from museg.policy.forward import drop_left_padding, embed_prompts, run_decoder
 from museg.policy.loading import Policy
@@ -19,12 +20,11 @@ from museg.policy.processing import PromptBatch
 
 # Rows per pass through the decoder. Rows of similar length go together, so that short ones carry little padding.
 ROWS_PER_PASS = 32
+# Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32, and more where it is small. On a
+# GPU each chunk adds to the gradient of the whole head, which is to be done seldom.
 CHUNK_TOKENS = 128
-"""Tokens whose logits exist at one time: 74 MiB of the published vocabulary in float32."""
-GPU_CHUNK_TOKENS = 1024
-"""The same on a GPU: each chunk adds to the gradient of the whole head, which is to be done seldom. On a processor more
-than the first number where the vocabulary is small:"""
 LOGITS_PER_CHUNK = 2**21
+GPU_CHUNK_TOKENS = 1024
 
 
 def completion_log_probs(
@@ -112,12 +112,19 @@ def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
 
 def chunked_log_probs(policy: Policy, hidden: Tensor, targets: Tensor, chunk_tokens: int | None) -> Tensor:
     """Return log-probabilities [M] of `targets` [M] after hidden states [M, hidden]."""
-    weight = policy.model.lm_head.weight
-    least = GPU_CHUNK_TOKENS if weight.is_cuda else CHUNK_TOKENS
-    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // len(weight), least)
+    head = policy.model.lm_head
+    least = GPU_CHUNK_TOKENS if head.weight.is_cuda else CHUNK_TOKENS
+    chunk_tokens = chunk_tokens or max(LOGITS_PER_CHUNK // len(head.weight), least)
     if len(hidden) <= chunk_tokens:
-        return token_log_probs(policy.model.lm_head(hidden), targets)
-    return _HeadLogProbs.apply(hidden, weight, targets, chunk_tokens)
+        return token_log_probs(head(hidden), targets)
+    if type(head) is nn.Linear:
+        return _HeadLogProbs.apply(hidden, head.weight, targets, chunk_tokens)
+    chunks = zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True)  # an adapter: to be called
+    return torch.cat([checkpoint(_called_log_probs, head, *chunk, use_reentrant=False) for chunk in chunks])
+
+
+def _called_log_probs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    return token_log_probs(head(hidden), targets)
 
 
 class _HeadLogProbs(torch.autograd.Function):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from museg.policy.engine import LocalEngine, Request
-from museg.policy.forward import drop_left_padding, embed_prompts, run_decoder
+from museg.policy.forward import left_aligned, run_decoder
 from museg.policy.key_value_cache import repeat_rows, rollout_cache, take_rows
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
@@ -44,9 +44,7 @@ class _Decoding:
     def _read_prompts(self, batch: PromptBatch) -> Tensor:
         """Fill the cache with the prompts and return the hidden state [B, hidden] after each one's last token."""
         padding = batch.num_padding
-        embeds = drop_left_padding(embed_prompts(self.policy, batch), padding)
-        positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
-        hidden = run_decoder(self.policy, embeds, positions, cache=self.cache)
+        hidden = run_decoder(self.policy, *left_aligned(self.policy, batch), cache=self.cache)
         last = hidden.shape[1] - 1 - padding
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from museg.policy.attention_overrides import attended_by
-from museg.policy.forward import drop_left_padding, embed_prompts
+from museg.policy.forward import left_aligned
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
 
@@ -38,9 +38,8 @@ class ReadPrompts:
         return key, value
 
     def _read(self, policy: Policy, batch: PromptBatch) -> Tensor:
-        decoder, padding = policy.model.model.language_model, batch.num_padding
-        hidden = drop_left_padding(embed_prompts(policy, batch), padding)  # [B, P, hidden]
-        positions = drop_left_padding(batch.position_ids.permute(1, 2, 0), padding).permute(2, 0, 1)
+        decoder = policy.model.model.language_model
+        hidden, positions = left_aligned(policy, batch)  # [B, P, hidden], [3, B, P]
         rotary = decoder.rotary_emb(hidden, positions)
         *layers, last = decoder.layers
         for layer in layers:

@@ -51,9 +51,9 @@ _kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_ba
 
 Piece = tuple[Tensor, Tensor, bool]
 """Places [R, L] of queries and [R, K] of keys in the packed row, and whether they are the same tokens: these come
-first, are causal, and hold every token once. Lengths that round up to the same multiple of these share a call:"""
-RUN_TOKENS = 8
-GROUP_TOKENS = 64
+first, are causal, and hold every token once."""
+# Runs of tokens, and groups, whose lengths round up to the same multiple of these share a call.
+RUN_TOKENS, GROUP_TOKENS = 8, 64
 
 
 def shared_prefix_log_probs(

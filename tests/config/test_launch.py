@@ -1,8 +1,9 @@
 """With which settings a run is continued."""
 
+import pytest
 import yaml
 
-from museg.config.launch import resumed_settings
+from museg.config.launch import RunFailed, resumed_settings
 
 RECORDED = {"seed": 3, "resume": None, "profile": False}
 
@@ -13,6 +14,15 @@ def test_a_folder_alone_brings_its_own_settings(tmp_path):
     assert resumed_settings(now, [f"resume={tmp_path}"]) == RECORDED | {"resume": str(tmp_path)}
     profiled = resumed_settings(now | {"profile": True}, [f"resume={tmp_path}", "profile=true"])
     assert profiled == {"seed": 3, "resume": str(tmp_path), "profile": True}
+
+
+def test_a_folder_of_an_older_version_is_refused_with_what_it_lacks(tmp_path):
+    """Another reward may have other keys; a group with one schema may not."""
+    target = {"_target_": "museg.rewards.mix.RewardMix"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECORDED | {"objective": {"beta": 0.1}, "reward": target}))
+    now = RECORDED | {"resume": str(tmp_path), "objective": {"beta": 0.1, "importance": "off"}, "new": 1}
+    with pytest.raises(RunFailed, match=r"older version, whose settings lack new, objective\.importance: continue"):
+        resumed_settings(now | {"reward": target | {"weights": {}}}, [f"resume={tmp_path}"])
 
 
 def test_other_overrides_are_compared_with_the_folder_later(tmp_path):

@@ -1,5 +1,7 @@
 """Log-probabilities against the library's own forward, and under every change that must not matter."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -173,3 +175,20 @@ def test_a_rollout_before_it_changes_no_gradient_under_autocast(own_policy):
             runs.append(gradients(own_policy, batch, ids, mask, 1))
     for alone, after_rollout in zip(*runs, strict=True):
         torch.testing.assert_close(alone, after_rollout)
+
+
+def test_an_adapter_on_the_head_is_called_for_every_chunk(own_policy):
+    class Doubled(torch.nn.Linear):
+        def forward(self, hidden):
+            return 2 * super().forward(hidden)
+
+    head = own_policy.model.lm_head
+    head.__class__ = Doubled
+    ids, mask = drawn_completions(own_policy, 2)
+    of = partial(completion_log_probs, own_policy, drawn_batch(own_policy, 2), ids, mask, 1)
+    whole, in_chunks = of(), of(chunk_tokens=2)
+    torch.testing.assert_close(in_chunks, whole, rtol=0, atol=1e-5)
+    gradients = [torch.autograd.grad(values.sum(), head.weight)[0] for values in (in_chunks, whole)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+    head.__class__ = torch.nn.Linear
+    assert not torch.allclose(of(chunk_tokens=2), whole, atol=0.1)
