@@ -214,3 +214,22 @@ def test_a_kernel_that_cannot_be_overridden_is_refused():
     policy.model.set_attn_implementation({"text_config": "eager"})
     with pytest.raises(ValueError, match=r"attention 'eager' cannot be replaced.*use one of sdpa, flash_attention_2"):
         sample_rollouts(policy, ragged_batch(policy), SETTINGS, SEEDS)
+
+
+@pytest.mark.parametrize("name", [name for name in WAYS if name != "plain"])
+def test_a_step_may_be_rehearsed(windowed, name, monkeypatch):
+    """Before a GPU records a step it does it once; with its state put back, nothing of that may be left."""
+
+    def rehearsed(work, state):
+        before = [tensor.clone() for tensor in state]
+        work()
+        for tensor, value in zip(state, before, strict=True):
+            tensor.copy_(value)
+        return lambda: work()  # anything but the work itself: a recording, done again whenever shapes change
+
+    policy, batch = with_frequent_stops(windowed), ragged_batch(windowed)
+    expected = WAYS[name].sample(policy, batch, SETTINGS, SEEDS)
+    monkeypatch.setattr("museg.policy.cascade_engine.recorded", rehearsed)
+    rollouts = WAYS[name].sample(policy, batch, SETTINGS, SEEDS)
+    assert torch.equal(rollouts.completion_ids, expected.completion_ids)
+    torch.testing.assert_close(rollouts.log_probs, expected.log_probs, rtol=0, atol=1e-5)
