@@ -42,15 +42,19 @@ def test_a_side_that_disagrees_is_noticed(monkeypatch):
         log_probs.measured_s(SHAPE, 1)
 
 
-def test_the_peak_is_that_of_the_work(monkeypatch):
-    """A side that holds 64 MiB for a moment is seen to."""
+def test_the_work_of_a_side_is_that_of_policy_and_reference(monkeypatch):
+    """Of which a fresh process measures the peak (`tests.benchmarks.test_measure`)."""
+    trained = []
 
-    def holding(policy, batch, ids, mask, num_generations):
-        torch.ones(16 * 2**20).sum()
-        return log_probs.SIDES["shared"](policy, batch, ids, mask, num_generations)
+    def noted(policy, *inputs):
+        trained.append(any(weight.requires_grad for weight in policy.model.parameters()))
+        return log_probs.SIDES["shared"](policy, *inputs)
 
-    monkeypatch.setattr(log_probs, "SIDES", log_probs.SIDES | {"holding": holding})
-    assert peak_here_mib(log_probs.prepared("holding", SHAPE)) > 60
+    monkeypatch.setattr(log_probs, "SIDES", log_probs.SIDES | {"noted": noted})
+    work = log_probs.prepared("noted", SHAPE)
+    assert trained == []
+    work()
+    assert trained == [True, False]
 
 
 def test_a_side_without_room_is_left_out_and_says_so(monkeypatch):

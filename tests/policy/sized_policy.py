@@ -55,3 +55,20 @@ def sized_policy(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return as_policy(Qwen2_5_VLForConditionalGeneration(config), tokenizer)
+
+
+def windowed_policy(dtype: torch.dtype = torch.float32) -> Policy:
+    """Two query heads for each key head; 84 px are 6 x 6 patches, so windows of 4 x 4 are cut at both edges."""
+    policy = sized_policy(
+        hidden_size=64,
+        num_layers=3,
+        num_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        vision_hidden_size=32,
+        vision_depth=2,
+        window_size_px=56,
+        initializer_range=0.1,
+    )
+    policy.model.to(dtype)
+    return policy

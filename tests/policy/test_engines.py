@@ -13,7 +13,7 @@ from museg.policy.plain import PlainEngine
 from museg.policy.rollout import ENGINES, RolloutSettings, greedy_rollouts, sample_rollouts
 from museg.policy.sampling import BLOCK_TOKENS
 from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
-from tests.policy.sized_policy import sized_policy
+from tests.policy.sized_policy import windowed_policy
 
 NUM_PROMPTS, SEEDS = 3, [5, 6, 7]
 SETTINGS = RolloutSettings(num_generations=4, temperature=1.0, max_new_tokens=14)
@@ -24,23 +24,6 @@ WAYS = {
     "plain": PlainEngine(),
 }
 LOG_PROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-
-
-def windowed_policy(dtype=torch.float32):
-    """Two query heads for each key head; 84 px are 6 x 6 patches, so windows of 4 x 4 are cut at both edges."""
-    policy = sized_policy(
-        hidden_size=64,
-        num_layers=3,
-        num_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=96,
-        vision_hidden_size=32,
-        vision_depth=2,
-        window_size_px=56,
-        initializer_range=0.1,
-    )
-    policy.model.to(dtype)
-    return policy
 
 
 def ragged_batch(policy):

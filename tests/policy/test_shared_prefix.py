@@ -11,28 +11,13 @@ from museg.policy.log_probs import completion_log_probs
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
 from museg.policy.shared_prefix import PackedRow, shared_prefix_log_probs
 from tests.policy.drawn_clips import drawn_batch
-from tests.policy.sized_policy import sized_policy
+from tests.policy.sized_policy import windowed_policy
 
 NUM_PROMPTS, NUM_TOKENS = 3, 9
 ATTENTIONS = (shared_prefix.attend_in_pieces, shared_prefix.attend_by_mask)
 # Norms and the tower's rotation compute in float32 whatever the input, so gradients agree no better than that.
 LOG_PROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 GRADIENT_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
-
-
-def windowed_policy():
-    """84 px are 6 x 6 patches: windows of 4 x 4, cut at both edges."""
-    return sized_policy(
-        hidden_size=64,
-        num_layers=3,
-        num_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=96,
-        vision_hidden_size=32,
-        vision_depth=2,
-        window_size_px=56,
-        initializer_range=0.1,
-    )
 
 
 def ragged(policy, num_generations: int, dtype=torch.float32):

@@ -8,8 +8,8 @@ import torch
 
 from museg.objectives.advantages import group_advantages
 from museg.objectives.grpo import grpo_loss
+from museg.policy.engine import completion_mask
 from museg.policy.log_probs import token_log_probs
-from museg.policy.rollout import completion_mask
 from tests.shared import ORACLES, require
 
 NUM_CASES = 20
