@@ -4,7 +4,7 @@ import torch
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
 
 from museg.policy.patch_embedding import LinearPatchEmbed
-from tests.policy.sized_policy import sized_policy
+from tests.policy.sized_policy import windowed_policy
 
 
 def run(layer, patches):
@@ -14,15 +14,7 @@ def run(layer, patches):
 
 def test_the_product_is_the_librarys_convolution():
     """In values and gradients, and in a copy of the model, whose weights are its own."""
-    policy = sized_policy(
-        hidden_size=32,
-        num_layers=1,
-        num_heads=2,
-        num_key_value_heads=2,
-        intermediate_size=32,
-        vision_hidden_size=48,
-        vision_depth=1,
-    )
+    policy = windowed_policy()
     layer = copy.deepcopy(policy.model).double().model.visual.patch_embed
     assert type(layer) is LinearPatchEmbed
     assert layer.proj.weight is not policy.model.model.visual.patch_embed.proj.weight
@@ -30,6 +22,6 @@ def test_the_product_is_the_librarys_convolution():
     ours = run(layer, patches)
     layer.__class__ = Qwen2_5_VisionPatchEmbed
     theirs = run(layer, patches)
-    assert ours[0].shape == (10, 48) and float(ours[0].abs().max()) > 0.1
+    assert ours[0].shape == (10, 32) and float(ours[0].abs().max()) > 0.1
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
