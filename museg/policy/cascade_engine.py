@@ -98,6 +98,7 @@ class _Decoding:
                 self.replay = recorded(self._step, state) if self.is_recording else self._step
                 self.is_recording = self.replay != self._step  # what failed once is not tried again
             self.replay()
+        self.replay = None  # it may hold this object, which would keep the cache until Python looks for circles
         return self.ids.t(), self.log_probs.t()
 
     def _step(self) -> None:

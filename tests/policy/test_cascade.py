@@ -1,5 +1,7 @@
 """Attention to prompts that are held once, against attention spelt out for every row."""
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -100,6 +102,21 @@ def test_a_prompt_is_held_once_however_many_rows_it_has(policy, monkeypatch):
         assert prompt.shape == (2 * heads, batch.input_ids.shape[1], width)
         assert prompt.untyped_storage().nbytes() == prompt.numel() * prompt.element_size()
         assert own.shape == (2 * heads * 16, 5, width)
+
+
+def test_nothing_of_the_cache_outlives_the_rollout(policy, monkeypatch):
+    """Nothing waits for the collector of circles: what a rollout held, the update that follows it needs."""
+    caches, init = [], CascadeCache.__init__
+    monkeypatch.setattr(
+        CascadeCache, "__init__", lambda self, *args: (caches.append(weakref.ref(self)), init(self, *args))[1]
+    )
+    gc.disable()
+    try:
+        settings = RolloutSettings(num_generations=2, max_new_tokens=5)
+        CascadeEngine(ON_PROCESSOR).sample(policy, drawn_batch(policy, 2), settings, [1, 2])
+        assert [cache() for cache in caches] == [None]
+    finally:
+        gc.enable()
 
 
 def test_prompts_are_read_as_by_the_whole_decoder(policy):
