@@ -1,5 +1,8 @@
 """The published sizes of Qwen2.5-VL as data, and models of these sizes without memory behind their weights."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -35,6 +38,78 @@ VISION_TOWER = {
     "fullatt_block_indexes": [7, 15, 23, 31],
     "tokens_per_second": 2,
 }
+
+
+@dataclass(frozen=True)
+class DecoderSizes:
+    """Sizes of the language model, and what follows from them."""
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    key_heads: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, text_config: Any) -> "DecoderSizes":
+        """From transformers' configuration."""
+        return cls(
+            text_config.num_hidden_layers,
+            text_config.hidden_size,
+            text_config.intermediate_size,
+            text_config.num_attention_heads,
+            text_config.num_key_value_heads,
+            text_config.vocab_size,
+        )
+
+    @property
+    def key_width(self) -> int:
+        """Numbers in the keys of a token in one layer, as many as in its values."""
+        return self.hidden * self.key_heads // self.heads
+
+    @property
+    def weights(self) -> int:
+        """Weights in the matrices of all layers."""
+        return self.layers * (2 * self.hidden**2 + 2 * self.hidden * self.key_width + 3 * self.hidden * self.ffn)
+
+    @property
+    def head_weights(self) -> int:
+        """Weights in the matrix from hidden states to logits."""
+        return self.hidden * self.vocabulary
+
+    @property
+    def cached_values(self) -> int:
+        """Numbers that a token leaves in the caches of all layers."""
+        return 2 * self.layers * self.key_width
+
+
+@dataclass(frozen=True)
+class TowerSizes:
+    """Sizes of the vision tower; lengths of windows in patches."""
+
+    depth: int
+    full_layers: int
+    hidden: int
+    ffn: int
+    patch_values: int
+    window: int
+    merge: int
+    out: int
+
+    @classmethod
+    def of(cls, vision_config: Any) -> "TowerSizes":
+        """From transformers' configuration."""
+        return cls(
+            vision_config.depth,
+            len(vision_config.fullatt_block_indexes),
+            vision_config.hidden_size,
+            vision_config.intermediate_size,
+            vision_config.in_channels * vision_config.temporal_patch_size * vision_config.patch_size**2,
+            vision_config.window_size // vision_config.patch_size,
+            vision_config.spatial_merge_size,
+            vision_config.out_hidden_size,
+        )
 
 
 def published_config(name: str) -> Qwen2_5_VLConfig:

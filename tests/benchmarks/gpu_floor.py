@@ -9,7 +9,8 @@ a hundredth of the arithmetic, but they take time, so nothing quite reaches the 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+from museg.policy.sizes import DecoderSizes, TowerSizes
 
 ADAMW_PASSES = 7
 """Tensors of the weights' size that a step moves: weight, gradient and two moments in; weight and moments out."""
@@ -46,44 +47,8 @@ def floor_s(works: Iterable[Work], peaks: Peaks) -> float:
     return sum(max(work.flops / peaks.flops_per_s, work.moved_bytes / peaks.bytes_per_s) for work in works)
 
 
-@dataclass(frozen=True)
-class Decoder:
-    """Sizes of the language model."""
-
-    layers: int
-    hidden: int
-    ffn: int
-    heads: int
-    key_heads: int
-    vocabulary: int
-
-    @classmethod
-    def of(cls, text_config: Any) -> "Decoder":
-        """From transformers' configuration."""
-        return cls(
-            text_config.num_hidden_layers,
-            text_config.hidden_size,
-            text_config.intermediate_size,
-            text_config.num_attention_heads,
-            text_config.num_key_value_heads,
-            text_config.vocab_size,
-        )
-
-    @property
-    def weights(self) -> int:
-        """Weights in the matrices of all layers."""
-        keys_and_values = 2 * self.hidden * self.hidden * self.key_heads // self.heads
-        return self.layers * (2 * self.hidden**2 + keys_and_values + 3 * self.hidden * self.ffn)
-
-    @property
-    def head_weights(self) -> int:
-        """Weights in the matrix from hidden states to logits."""
-        return self.hidden * self.vocabulary
-
-    @property
-    def cached_values(self) -> int:
-        """Numbers that a token leaves in the caches of all layers."""
-        return 2 * self.layers * self.hidden * self.key_heads // self.heads
+class Decoder(DecoderSizes):
+    """The language model's work."""
 
     def read(self, tokens: int, pairs: int) -> Work:
         """Reading tokens of which `pairs` see each other, the head left out."""
@@ -111,32 +76,8 @@ def repeated_reading(decoder: Decoder, prompt: int, read: int, generations: int)
     return decoder.read(generations * tokens, generations * causal_pairs(tokens))
 
 
-@dataclass(frozen=True)
-class Tower:
-    """Sizes of the vision tower; lengths of windows in patches."""
-
-    depth: int
-    full_layers: int
-    hidden: int
-    ffn: int
-    patch_values: int
-    window: int
-    merge: int
-    out: int
-
-    @classmethod
-    def of(cls, vision_config: Any) -> "Tower":
-        """From transformers' configuration."""
-        return cls(
-            vision_config.depth,
-            len(vision_config.fullatt_block_indexes),
-            vision_config.hidden_size,
-            vision_config.intermediate_size,
-            vision_config.in_channels * vision_config.temporal_patch_size * vision_config.patch_size**2,
-            vision_config.window_size // vision_config.patch_size,
-            vision_config.spatial_merge_size,
-            vision_config.out_hidden_size,
-        )
+class Tower(TowerSizes):
+    """The vision tower's work."""
 
     def forward(self, grid: Sequence[int]) -> Work:
         """Reading a video of so many patches in time, height and width.
