@@ -48,6 +48,7 @@ class TrainerConfig:
     precision: str = choice("32-true", "bf16-mixed", "bf16-true")
     num_threads: int | None = number(minimum=1)
     micro_batch_prompts: int = number(minimum=1)
+    compile: bool = MISSING
 
 
 @dataclass

@@ -26,7 +26,7 @@ two tokens, with two completions each (a, b and c, d); everything else in the ma
 On a processor every piece is one call of torch's kernel; a completion's two pieces are merged by the logarithms of
 their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact.
 Nothing is kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
-elsewhere the mask is spelt out; neither has been run on a GPU yet.
+elsewhere, and where it cannot be compiled, the mask is spelt out; neither has been run on a GPU yet.
 """
 
 import importlib.util
@@ -41,6 +41,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from museg.policy.attention_overrides import attended_by, check_kernel
+from museg.policy.compiled_parts import MAX_KINDS_OF_CALLS, compile_backward_too
+from museg.policy.fallback import or_plainly
 from museg.policy.forward import embed_prompts, run_decoder
 from museg.policy.loading import Policy
 from museg.policy.log_probs import check_groups, chunked_log_probs
@@ -230,8 +232,9 @@ def attend_by_blocks(row: PackedRow, module: nn.Module, query: Tensor, key: Tens
 
 @cache
 def _compiled_flex() -> Callable[..., Tensor]:
-    """Compiled once for rows of any length; uncompiled it would spell all scores out."""
-    return torch.compile(flex_attention, dynamic=True)
+    """Compiled once for rows of any length; uncompiled it would spell all scores out, so it is whole or an error."""
+    compile_backward_too()
+    return torch.compile(flex_attention, dynamic=True, fullgraph=True, recompile_limit=MAX_KINDS_OF_CALLS)
 
 
 def attend_by_mask(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -242,8 +245,14 @@ def attend_by_mask(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor
     return scaled_dot_product_attention(*parts, attn_mask=row.mask, scale=module.scaling).transpose(1, 2)
 
 
+attend_by_blocks_or_mask = or_plainly(
+    attend_by_blocks, attend_by_mask, "flex_attention", "the mask of shared prompts is spelt out"
+)
+"""By blocks, until that cannot be compiled."""
+
+
 def attention_for(device: torch.device) -> Callable[..., Tensor]:
     """The way of attending that suits a device."""
     if device.type == "cpu":
         return attend_in_pieces
-    return attend_by_blocks if importlib.util.find_spec("triton") else attend_by_mask
+    return attend_by_blocks_or_mask if importlib.util.find_spec("triton") else attend_by_mask

@@ -53,7 +53,8 @@ class TrainerSettings:
     """Hardware and precision handed to Lightning, and the prompts (whole groups) per backward pass.
 
     `num_threads` is torch's on the processor, None for its own choice. A sum split over another number of threads is
-    rounded otherwise, so only a fixed number gives the same run on another machine.
+    rounded otherwise, so only a fixed number gives the same run on another machine. `compile`: norms and feed-forward
+    layers of the policy and its reference go through torch.compile, which rounds otherwise too.
     """
 
     accelerator: str
@@ -63,6 +64,7 @@ class TrainerSettings:
     precision: str
     num_threads: int | None
     micro_batch_prompts: int
+    compile: bool
 
 
 @dataclass(frozen=True)

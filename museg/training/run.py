@@ -23,6 +23,7 @@ from museg.files import sha256_of
 from museg.metrics.keys import columns, held_out_key
 from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
+from museg.policy.compiled_parts import compile_parts
 from museg.policy.loading import EXPORTED, export
 from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
@@ -81,6 +82,8 @@ class Run:
         watch, timings_s = Stopwatch(), {}
         self.data = processes.first_alone(self.job.make_data)
         self.policy = self.job.make_policy()
+        if self.job.trainer.compile:
+            compile_parts(self.policy.model)
         loggers = self.job.make_loggers(self.run_dir)
         timings_s["prepare"] = watch.lap_s()
         try:

@@ -116,7 +116,7 @@ def parts_of(trained: Trained) -> list[Part]:
         *(
             _part(f"update, {name}", partial(_attending, way, trained), floors.update(), tokens)
             for name, way in attention_ways(trained.device).items()
-            if way is not attention_for(trained.device)
+            if name != attention_for(trained.device).__name__
         ),
         _part(
             "update, prompt repeated",

@@ -7,6 +7,7 @@ import torch
 from torch.nn.attention.flex_attention import flex_attention
 
 from museg.policy import shared_prefix
+from museg.policy.fallback import FellBack
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
 from museg.policy.shared_prefix import PackedRow, shared_prefix_log_probs
@@ -167,6 +168,20 @@ def test_by_blocks_equals_in_pieces(windowed, inputs, monkeypatch):
         monkeypatch.setattr(shared_prefix, "attention_for", lambda device: shared_prefix.attend_by_blocks)
         monkeypatch.setattr(shared_prefix, "_compiled_flex", lambda: flex_attention)
         torch.testing.assert_close(shared_prefix_log_probs(windowed, *inputs), right, rtol=0, atol=1e-5)
+
+
+def test_where_blocks_cannot_be_compiled_the_mask_is_spelt_out(windowed, inputs, monkeypatch):
+    """As on a GPU that fails at it: flex_attention has no backward pass on a processor, and says so when compiled."""
+    right = shared_prefix_log_probs(windowed, *inputs)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)  # as if triton were here
+    either = shared_prefix.attention_for(torch.device("cuda"))
+    monkeypatch.setattr(shared_prefix, "attention_for", lambda device: either)
+    with pytest.warns(FellBack) as told:
+        for _ in range(2):
+            torch.testing.assert_close(shared_prefix_log_probs(windowed, *inputs), right, rtol=0, atol=1e-5)
+    (line,) = [str(one.message) for one in told if one.category is FellBack]
+    assert line.startswith("flex_attention cannot be compiled here, the mask of shared prompts is spelt out: ")
+    assert "does not support backward on CPU" in line
 
 
 def test_positions_are_those_of_a_rollout(windowed, inputs):
