@@ -21,6 +21,7 @@ class SupervisedMethodConfig(TargetConfig):
     """Supervised training, and how its demonstrations look."""
 
     cites_times_share: float = share()
+    by_time: bool = MISSING
 
 
 @dataclass
@@ -101,6 +102,7 @@ class ColdStartConfig:
     warmup_steps: int = number(minimum=0)
     final_fraction: float = share()
     cites_times_share: float = share()
+    by_time: bool = MISSING
     cache_dir: str = MISSING
 
 

@@ -108,7 +108,8 @@ class ColdStartModule(SftModule):
         stop: StopRequest,
         on_step: Callable[[Mapping[str, float]], None],
     ) -> None:
-        super().__init__(policy, job, cites_times_share=job.cold_start.cites_times_share)
+        settings = job.cold_start
+        super().__init__(policy, job, cites_times_share=settings.cites_times_share, by_time=settings.by_time)
         self.held_out, self.stop, self.on_step = held_out, stop, on_step
         self.curve: list[dict[str, float]] = []
         self.loss = math.nan

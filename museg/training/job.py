@@ -127,6 +127,7 @@ class ColdStartSettings:
     warmup_steps: int
     final_fraction: float
     cites_times_share: float
+    by_time: bool
     cache_dir: str
 
 

@@ -22,11 +22,12 @@ class SftModule(PhasedModule):
     """Maximum likelihood of the demonstrated answer. Phases change the data and the wording; there are no rewards.
 
     `cites_times_share`: share of the demonstrations whose reasoning names the times.
+    `by_time`: they list the segments by time, in whatever order the annotation does.
     """
 
-    def __init__(self, policy: Policy, job: TrainingJob, *, cites_times_share: float) -> None:
+    def __init__(self, policy: Policy, job: TrainingJob, *, cites_times_share: float, by_time: bool) -> None:
         super().__init__(policy, job)
-        self.cites_times_share = cites_times_share
+        self.cites_times_share, self.by_time = cites_times_share, by_time
 
     @staticmethod
     def needs_reference(job: TrainingJob) -> bool:
@@ -56,7 +57,7 @@ class SftModule(PhasedModule):
         places = [clip.position for clip in batch.clips]
         chances = [random.Random(derive_seed(self.job.seed, "cites", batch.global_step, place)) for place in places]
         texts = [
-            demonstrate(example, cites_times=chance.random() < self.cites_times_share)
+            demonstrate(example, cites_times=chance.random() < self.cites_times_share, by_time=self.by_time)
             for example, chance in zip(examples, chances, strict=True)
         ]
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, texts))
@@ -70,7 +71,11 @@ class SftModule(PhasedModule):
         return self.accumulate(batch.global_step, example_ids_of(batch), float(mask.sum()), loss_of)
 
 
-def demonstrate(example: GroundingExample, *, cites_times: bool) -> str:
-    """The demonstration of an example, with one decimal where that is exact and two elsewhere."""
-    is_exact = all(round(time_s, 1) == time_s for segment in example.targets for time_s in segment)
-    return demonstration(example.query, example.targets, cites_times=cites_times, decimals=1 if is_exact else 2)
+def demonstrate(example: GroundingExample, *, cites_times: bool, by_time: bool = False) -> str:
+    """The demonstration of an example, with one decimal where that is exact and two elsewhere.
+
+    by_time: sort the segments by start, then end; otherwise they stay in the order of the annotation.
+    """
+    targets = sorted(example.targets) if by_time else example.targets
+    is_exact = all(round(time_s, 1) == time_s for segment in targets for time_s in segment)
+    return demonstration(example.query, targets, cites_times=cites_times, decimals=1 if is_exact else 2)

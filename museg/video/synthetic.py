@@ -24,6 +24,12 @@ from museg.video.synthetic_words import COLOURS_RGB
 DRAWING_VERSION = 1
 """Part of the cache key: raise it when the same settings begin to give other clips."""
 
+OVERLAPPING_VERSION = 2
+"""In its place where events overlap; clips that show one object at a time stayed as they were."""
+
+LATER_SETTINGS = {"equal_kinds": False, "max_gap_s": None}
+"""Settings that came later, and the value that leaves clips as they were: with it they are no part of the cache key."""
+
 CLIPS_PER_TASK = 64
 
 ENCODER_OPTIONS = {"qp": "12", "preset": "ultrafast", "threads": "1"}
@@ -36,7 +42,8 @@ Progress = Callable[[int, int], None]
 
 def settings_hash(settings: SyntheticSettings) -> str:
     """The cache key of the clips that `settings` give, 16 hexadecimal digits."""
-    described = json.dumps({"drawing": DRAWING_VERSION, "encoder": ENCODER_OPTIONS, **asdict(settings)}, sort_keys=True)
+    version = OVERLAPPING_VERSION if settings.overlapping else DRAWING_VERSION
+    described = json.dumps({"drawing": version, "encoder": ENCODER_OPTIONS, **_in_force(settings)}, sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
@@ -57,7 +64,7 @@ def make_synthetic(
     try:
         (unfinished / "videos").mkdir()
         _write_clips(settings, unfinished, num_workers or _num_cores(), progress)
-        (unfinished / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
+        (unfinished / "settings.json").write_text(json.dumps(_in_force(settings), indent=2) + "\n", encoding="utf-8")
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     except OSError:
@@ -69,20 +76,22 @@ def make_synthetic(
 
 
 def draw_frames(settings: SyntheticSettings, events: tuple[Event, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw the events on noise, uint8 [T, S, S, 3]."""
+    """Draw the events on noise, each within its lane, uint8 [T, S, S, 3]."""
     side, fps = settings.side_px, settings.sample_rate_fps
+    lane_px = side // settings.num_lanes
     ground = rng.uniform(70, 130)
     frames = ground + rng.normal(0, settings.noise_levels, (settings.num_frames, side, side, 3))
     for event in events:
         size = int(rng.integers(settings.min_object_px, settings.max_object_px + 1))
-        place = rng.uniform(0, side - size, 2)
+        place = rng.uniform(0, (lane_px - size, side - size))
         heading = rng.uniform(0, 2 * np.pi)
         for frame in range(event.start_s * fps, event.end_s * fps):
             age_s = frame / fps - event.start_s
             share = age_s / (event.end_s - event.start_s)
-            mask = _mask(event.kind.shape, event.kind.motion, side, size, place, heading, age_s, share)
-            noise = rng.normal(0, settings.noise_levels / 2, (side, side, 3))
-            frames[frame] = np.where(mask[..., None], COLOURS_RGB[event.kind.colour] + noise, frames[frame])
+            mask = _mask(event.kind.shape, event.kind.motion, (lane_px, side), size, place, heading, age_s, share)
+            noise = rng.normal(0, settings.noise_levels / 2, (lane_px, side, 3))
+            lane = frames[frame, event.lane * lane_px : (event.lane + 1) * lane_px]
+            lane[mask] = (COLOURS_RGB[event.kind.colour] + noise)[mask]
     return frames.clip(0, 255).round().astype(np.uint8)
 
 
@@ -98,16 +107,25 @@ def write_mp4(frames: np.ndarray, fps: int, path: Path) -> None:
 
 
 def _mask(
-    shape: str, motion: str, side: int, size: int, place: np.ndarray, heading: float, age_s: float, share: float
+    shape: str,
+    motion: str,
+    lane_px: tuple[int, int],
+    size: int,
+    place: np.ndarray,
+    heading: float,
+    age_s: float,
+    share: float,
 ) -> np.ndarray:
-    """Where the object covers the frame, bool [S, S], `age_s` seconds and `share` of its event after it appeared."""
+    """Where the object covers its lane (height, width), bool, `age_s` s and `share` of its event after it appeared."""
+    height, width = lane_px
     if motion == "drifting":
         # Twice the side a second back and forth would alias at one frame a second; a quarter of it does not.
-        place = _reflect(place + age_s * side / 4 * np.array([np.sin(heading), np.cos(heading)]), side - size)
+        path = place + age_s * width / 4 * np.array([np.sin(heading), np.cos(heading)])
+        place = np.array([_reflect(path[0], height - size), _reflect(path[1], width - size)])
     elif motion == "growing":
         grown = size * (0.5 + 0.5 * share)
         place, size = place + (size - grown) / 2, grown
-    y, x = np.mgrid[:side, :side] + 0.5
+    y, x = np.mgrid[:height, :width] + 0.5
     dy, dx = (y - place[0]) / size, (x - place[1]) / size
     inside = (dy >= 0) & (dy < 1) & (dx >= 0) & (dx < 1)
     if shape == "circle":
@@ -120,10 +138,10 @@ def _mask(
     return inside
 
 
-def _reflect(place: np.ndarray, most: float) -> np.ndarray:
+def _reflect(place: float, most: float) -> float:
     """Fold a straight path into [0, most], as if it bounced off both ends."""
-    folded = np.mod(place, 2 * most) if most > 0 else np.zeros_like(place)
-    return np.minimum(folded, 2 * most - folded)
+    folded = place % (2 * most) if most > 0 else 0.0
+    return min(folded, 2 * most - folded)
 
 
 def _write_clips(settings: SyntheticSettings, folder: Path, num_workers: int, progress: Progress | None) -> None:
@@ -177,5 +195,14 @@ def _num_cores() -> int:
 
 def _check_settings(settings: SyntheticSettings, folder: Path) -> None:
     found = folder / "settings.json"
-    if not found.exists() or json.loads(found.read_text(encoding="utf-8")) != json.loads(json.dumps(asdict(settings))):
+    if not found.exists() or json.loads(found.read_text(encoding="utf-8")) != _in_force(settings):
         raise ValueError(f"{folder} exists and was not made with these settings; give another folder or remove it")
+
+
+def _in_force(settings: SyntheticSettings) -> dict[str, int | float | bool]:
+    """The settings that decide about the clips."""
+    return {
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in LATER_SETTINGS or value != LATER_SETTINGS[name]
+    }

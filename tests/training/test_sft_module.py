@@ -82,3 +82,28 @@ def test_a_step_without_any_clip_is_counted_and_learns_nothing(outputs):
 def test_decimals_of_a_demonstration(targets, answer):
     example = replace(drawn_clip(0).example, targets=targets)
     assert demonstrate(example, cites_times=False) == f"<think>look for the red square</think><answer>{answer}</answer>"
+
+
+def test_a_demonstration_can_list_by_time():
+    late_first = replace(drawn_clip(0).example, targets=(Segment(6.0, 8.0), Segment(1.0, 9.0), Segment(1.0, 4.0)))
+    assert "<answer>6.0-8.0 1.0-9.0 1.0-4.0</answer>" in demonstrate(late_first, cites_times=False)
+    by_time = demonstrate(late_first, cites_times=True, by_time=True)
+    assert "from 1.0 to 4.0 and 1.0 to 9.0 and 6.0 to 8.0</think>" in by_time
+    assert "<answer>1.0-4.0 1.0-9.0 6.0-8.0</answer>" in by_time
+
+
+def test_the_order_of_demonstrations_is_an_option(outputs):
+    batch = step_batch(0)
+    clips = [
+        replace(clip, example=replace(clip.example, targets=(Segment(6.0, 8.0), Segment(1.0, 4.0))))
+        for clip in batch.clips
+    ]
+    sorted_clips = [
+        replace(clip, example=replace(clip.example, targets=tuple(sorted(clip.example.targets)))) for clip in clips
+    ]
+
+    def loss(by_time, clips):
+        [step] = fit(sft_module(outputs, f"method.by_time={by_time}"), [replace(batch, clips=clips)])
+        return step["metrics"]["loss/total"]
+
+    assert loss(True, clips) == loss(False, sorted_clips) != loss(False, clips)
