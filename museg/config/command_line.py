@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
 from museg.config.overview import EVALUATE_INTRODUCTION, TRAIN_INTRODUCTION, help_text
 from museg.config.suggestions import explain
+from museg.config.sweep_plan import sweep_members
 from museg.config.validation import checked_evaluation, checked_settings
 
 MAX_CHECKED_JOBS = 64
@@ -159,14 +160,8 @@ def composed_jobs(
             return
         launcher = first.hydra.launcher.get("_target_", "")
         check_launcher(launcher)
-        swept = [f"{key}={value}" for key, value in (first.hydra.sweeper.get("params") or {}).items()]
-        axes = []
-        for item in [*parser.parse_overrides(swept), *parsed]:
-            if item.is_discrete_sweep():
-                axes.append([f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()])
-            elif not item.is_sweep_override():
-                axes.append([item.input_line])
-        for job in itertools.islice(itertools.product(*axes), MAX_CHECKED_JOBS):
+        members = sweep_members(first.hydra.sweeper.get("params") or {}, overrides, parser)
+        for job in itertools.islice(members, MAX_CHECKED_JOBS):
             member = compose(config, overrides=list(job))
             check_processes(member, launcher)
             yield member

@@ -1,4 +1,4 @@
-"""Importing this module makes the schemas and the folder-name resolver known to Hydra.
+"""Importing this module makes the schemas and our resolvers known to Hydra.
 
 A schema lives in the group `schema/<group>` and is pulled in by the first lines of an option file
 (`defaults: [/schema/<group>@_here_: <name>, _self_]`), so it is not offered among the options of its group.
@@ -7,8 +7,12 @@ A schema lives in the group `schema/<group>` and is pulled in by the first lines
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from museg.config import evaluation_schema, task_schema, training_schema
@@ -49,13 +53,48 @@ def folder_name(text: object) -> str:
     return name[:MAX_FOLDER_NAME].strip("._-") or "unnamed"
 
 
+def fractions_of(total: int, *fractions: object) -> int | str:
+    """Shares of a number, each rounded to a whole one: `${fractions_of:${phase.total_steps},4/9}` is 400 of 900.
+
+    Several of them give the text that a sweep takes: `${fractions_of:180,0,4/9,1}` is "0,80,180".
+
+    Raises:
+        ValueError: there is none, or one is no fraction from 0 to 1.
+    """
+    try:
+        parts = [Fraction(str(fraction)) for fraction in fractions]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if not parts or not all(0 <= part <= 1 for part in parts):
+        raise ValueError(f"fractions_of takes a number and fractions from 0 to 1, such as 4/9; given {fractions}")
+    whole = [round(int(total) * part) for part in parts]
+    return whole[0] if len(whole) == 1 else ",".join(map(str, whole))
+
+
+def sweep_folder() -> str | None:
+    """Name of the folder that the members of the running sweep share, None outside a sweep: `${sweep_folder:}`."""
+    return Path(HydraConfig.get().sweep.dir).name if _is_in_sweep() else None
+
+
+def member_folder(otherwise: str) -> str:
+    """Name of the running sweep member's own folder; outside a sweep what is given: `${member_folder:${name}}`."""
+    return Path(HydraConfig.get().runtime.output_dir).name if _is_in_sweep() else otherwise
+
+
+def _is_in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def register() -> None:
-    """Store every schema and the resolver `${folder_name:...}`; doing it again changes nothing."""
+    """Store every schema and make the resolvers above known; doing it again changes nothing."""
     store = ConfigStore.instance()
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=group, name=name, node=schema, provider="museg")
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+    OmegaConf.register_new_resolver("member_folder", member_folder, replace=True)
+    OmegaConf.register_new_resolver("fractions_of", fractions_of, replace=True)
 
 
 register()

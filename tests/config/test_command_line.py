@@ -50,8 +50,14 @@ def test_a_sweep_is_composed_member_by_member():
 
 
 def test_a_recorded_sweep_needs_no_flag():
-    jobs = list(composed_jobs(["experiment=phase_length"], CONF, is_multirun=False))
-    assert [job.phase.steps for job in jobs] == [0, 200, 400, 600, 900] and jobs[0].name == "phase_length"
+    jobs = list(composed_jobs(["experiment=ablate_phase_length", "seed=5"], CONF, is_multirun=False))
+    assert [job.phase.steps for job in jobs] == [0, 200, 400, 600, 900] and jobs[0].name == "ablate_phase_length"
+
+
+def test_what_a_recorded_sweep_varies_is_replaced_and_follows_the_length():
+    overrides = ["experiment=ablate_matching", "reward=maximum,local_only", "phase.total_steps=180"]
+    found = [(job.phase.steps, job.seed) for job in composed_jobs(overrides, CONF, is_multirun=True)]
+    assert found == [(80, seed) for _ in ("maximum", "local_only") for seed in (0, 1, 2)]  # 4/9 of 180
 
 
 def test_several_values_without_multirun_are_refused():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from museg.config.registry import MAX_FOLDER_NAME, folder_name
+from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,22 @@ def test_by_hand(text, name):
 def test_can_be_given_back_on_a_command_line(text):
     name = folder_name(text)
     assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name) and len(name) <= MAX_FOLDER_NAME
+
+
+def test_fractions_of_a_length():
+    assert fractions_of(900, "4/9") == 400
+    assert fractions_of(180, 0, "2/9", "4/9", "2/3", 1) == "0,40,80,120,180"
+    assert fractions_of(150, "4/9") == 67  # 66.67
+    assert fractions_of(10, 0.3) == 3
+
+
+@given(st.integers(1, 10_000), st.lists(st.fractions(0, 1), min_size=2))
+def test_fractions_stay_in_order_and_within_the_whole(total, fractions):
+    parts = list(map(int, fractions_of(total, *sorted(fractions)).split(",")))
+    assert parts == sorted(parts) and parts[0] >= 0 and parts[-1] <= total
+
+
+@pytest.mark.parametrize("fractions", [(), ("half",), ("1/0",), (-1,), ("3/2",)])
+def test_what_is_no_fraction_is_refused(fractions):
+    with pytest.raises(ValueError, match="fractions from 0 to 1"):
+        fractions_of(900, *fractions)
