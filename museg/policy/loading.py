@@ -1,22 +1,18 @@
-"""A Qwen2.5-VL policy from a checkpoint (hub name or folder), and back to an ordinary Hugging Face folder."""
+"""A Qwen2.5-VL policy from a checkpoint: a name on the Hugging Face hub, or a folder."""
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.patch_embedding import use_linear_patches
 from museg.policy.vision_attention import use_batched_windows
-from museg.video.patches import CLIP_MEAN, CLIP_STD
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EXPORTED = "exported"
@@ -32,8 +28,6 @@ TOKENS = {
 }
 MAX_NAMED = 3
 """Weights that a message names."""
-# Pixel limits of the published Qwen2.5-VL preprocessor; facts for other software that reads an exported folder.
-PUBLISHED_MIN_PIXELS, PUBLISHED_MAX_PIXELS = 3136, 12845056
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,42 +212,3 @@ def freeze(model: Qwen2_5_VLForConditionalGeneration, frozen: Mapping[str, bool]
 def _check_choice(what: str, value: str, choices: Any) -> None:
     if value not in choices:
         raise ValueError(f"{what}={value!r} is unknown: choose one of {', '.join(choices)}")
-
-
-def export(policy: Policy, folder: Path) -> None:
-    """Write an ordinary Hugging Face folder: weights, tokenizer with chat template, generation and pixel settings."""
-    folder = Path(folder)
-    ids, generation = policy.ids, policy.model.generation_config
-    generation.pad_token_id, generation.eos_token_id = ids.pad_id, list(ids.stop_ids)
-    with _without_progress_bars():
-        policy.model.save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
-    preprocessor = json.dumps(preprocessor_facts(policy.model.config.vision_config), indent=2)
-    (folder / "preprocessor_config.json").write_text(preprocessor + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Keep the library's own bars off the terminal while a run shows its progress."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()
-
-
-def preprocessor_facts(vision_config: Any) -> dict[str, Any]:
-    """Return how pixels become patches, in the words of Hugging Face's preprocessor_config.json."""
-    return {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "processor_class": "Qwen2_5_VLProcessor",
-        "min_pixels": PUBLISHED_MIN_PIXELS,
-        "max_pixels": PUBLISHED_MAX_PIXELS,
-        "patch_size": vision_config.patch_size,
-        "temporal_patch_size": vision_config.temporal_patch_size,
-        "merge_size": vision_config.spatial_merge_size,
-        "image_mean": list(CLIP_MEAN),
-        "image_std": list(CLIP_STD),
-    }

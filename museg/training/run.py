@@ -24,7 +24,8 @@ from museg.metrics.keys import columns, held_out_key
 from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
 from museg.policy.compiled_parts import compile_parts
-from museg.policy.loading import EXPORTED, export
+from museg.policy.export import export
+from museg.policy.loading import EXPORTED
 from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
@@ -99,7 +100,7 @@ class Run:
         close(loggers, has_failed=False)
 
         def finish() -> dict[str, Any]:
-            export(self.policy, self.run_dir / EXPORTED)
+            export(self.policy, self.run_dir / EXPORTED, budget=self.job.budget)
             # Both are read from what the run recorded, so that they hold after a resume too.
             timings_s["cold_start"] = start.wall_s if start else 0.0
             timings_s["training"] = training_s(self.log)

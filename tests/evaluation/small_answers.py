@@ -14,7 +14,8 @@ from museg.dialogue.prompts import PromptWording
 from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
-from museg.policy.loading import Policy, export, load_pretrained
+from museg.policy.export import export
+from museg.policy.loading import Policy, load_pretrained
 from museg.policy.tiny import build_tiny
 from museg.temporal.segments import Segment
 from museg.video.budget import FrameBudget

@@ -4,7 +4,7 @@ import pytest
 
 from museg.evaluation import checkpoint_identity as module
 from museg.evaluation.checkpoint_identity import checkpoint_identity
-from museg.policy.loading import export
+from museg.policy.export import export
 from museg.policy.tiny import build_tiny
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from museg.policy.compiled_parts import compile_parts
+from museg.policy.export import export
 from museg.policy.fallback import FellBack
-from museg.policy.loading import export
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
 from museg.policy.reference import Reference

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-from museg.policy.loading import check_attention, export, load_checkpoint, load_pretrained, special_ids
+from museg.policy.export import export
+from museg.policy.loading import check_attention, load_checkpoint, load_pretrained, special_ids
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
