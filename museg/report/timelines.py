@@ -1,7 +1,8 @@
 """True and predicted segments of held-out examples on a time axis, one row for each stage of the run.
 
 Blue is predicted time that is true, orange is predicted time that is not; the true segments stand on top and run down
-behind the predictions as a band. Which examples are shown follows a rule that the page states.
+behind the predictions as a band. Segments of a row that overlap or touch stand above each other. Which examples are
+shown follows a rule that the page states.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ from museg.temporal.segments import Segment, merge
 NUM_EXTREMES = 2
 NUM_SPREAD = 4
 BAR_HEIGHT = 0.5
+STACKED_HEIGHT = 0.8
+"""Of all bars of a row together, where some stand above others; 1 is the distance between rows."""
+MAX_STACKED = 3
 MAX_AXIS_S = 86_400.0
 """No axis is drawn longer than a day; what lies beyond is cut off there."""
 SELECTION_RULE = (
@@ -101,13 +105,15 @@ def _draw(timeline: Timeline, index: int, folder: Path) -> Picture:
     axes.set_ylim(num_rows - 0.45, -0.55)
     for segment in targets:
         axes.axvspan(segment.start_s, segment.end_s, color=COLOURS["grid"], linewidth=0, zorder=0)
-    _bars(axes, 0, targets, COLOURS["ink"])
+    for segments, place in _strips(0, timeline.example.targets):
+        _bars(axes, place, segments, COLOURS["ink"])
     for row, (_, answer) in enumerate(timeline.rows, start=1):
-        inside, outside = split_by_truth(answer.segments or (), targets)
-        _bars(axes, row, outside, COLOURS["orange"])
-        _bars(axes, row, inside, COLOURS["blue"])
-        place = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
-        axes.annotate(_verdict(answer), (1.01, row), **place)
+        for segments, place in _strips(row, answer.segments or ()):
+            inside, outside = split_by_truth(segments, targets)
+            _bars(axes, place, outside, COLOURS["orange"])
+            _bars(axes, place, inside, COLOURS["blue"])
+        beside = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
+        axes.annotate(_verdict(answer), (1.01, row), **beside)
     axes.set_yticks(range(num_rows), labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -142,11 +148,37 @@ def split_by_truth(predicted: Sequence[Segment], targets: Sequence[Segment]) -> 
     return inside, outside
 
 
-def _bars(axes: Axes, row: int, segments: Sequence[Segment], colour: str) -> None:
+def stacked(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Segments by start, dealt out so that those of a list neither overlap nor touch: `MAX_STACKED` lists or fewer.
+
+    Where more overlap, the others go to the list whose last segment ends first. Reversed and empty ones hold no time
+    and are left out.
+    """
+    strips: list[list[Segment]] = []
+    for segment in sorted(segment for segment in segments if segment.end_s > segment.start_s):
+        free = next((strip for strip in strips if strip[-1].end_s < segment.start_s), None)
+        if free is None and len(strips) < MAX_STACKED:
+            strips.append([segment])
+        else:
+            (free or min(strips, key=lambda strip: strip[-1].end_s)).append(segment)
+    return strips
+
+
+def _strips(row: int, segments: Sequence[Segment]) -> list[tuple[list[Segment], tuple[float, float]]]:
+    """Lists of segments that hide none of each other, each with its place in the row (top and height)."""
+    strips = stacked(segments)
+    if len(strips) < 2:
+        return [(strip, (row - BAR_HEIGHT / 2, BAR_HEIGHT)) for strip in strips]
+    distance = STACKED_HEIGHT / len(strips)
+    top = row - STACKED_HEIGHT / 2
+    return [(strip, (top + index * distance, 0.85 * distance)) for index, strip in enumerate(strips)]
+
+
+def _bars(axes: Axes, place: tuple[float, float], segments: Sequence[Segment], colour: str) -> None:
     limit_s = axes.get_xlim()[1]
     visible = [(max(0.0, s.start_s), min(limit_s, s.end_s)) for s in segments if s.end_s > 0 and s.start_s < limit_s]
     spans = [(start_s, end_s - start_s) for start_s, end_s in visible]
-    axes.broken_barh(spans, (row - BAR_HEIGHT / 2, BAR_HEIGHT), facecolors=colour, linewidth=0, zorder=2)
+    axes.broken_barh(spans, place, facecolors=colour, linewidth=0, zorder=2)
 
 
 def _verdict(answer: Prediction) -> str:

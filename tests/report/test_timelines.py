@@ -1,11 +1,21 @@
 import json
+import re
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from museg.report.drawing import drawing_style
 from museg.report.run_folder import read_run
-from museg.report.timelines import axis_length_s, choose_timelines, split_by_truth
+from museg.report.timelines import (
+    MAX_STACKED,
+    axis_length_s,
+    choose_timelines,
+    draw_timelines,
+    split_by_truth,
+    stacked,
+)
 from museg.temporal.segments import Segment, intersection_s, merge, total_length_s
 
 SEGMENTS = st.lists(st.tuples(st.integers(-5, 30), st.integers(-5, 30)).map(lambda ends: Segment(*map(float, ends))))
@@ -26,6 +36,44 @@ def test_split_loses_and_invents_no_time(predicted, targets):
     assert total_length_s(inside) == sum(intersection_s(a, b) for a in merged for b in truth)
     assert total_length_s(inside) + total_length_s(outside) == total_length_s(merged)
     assert all(intersection_s(a, b) == 0 for a in outside for b in truth)
+
+
+def test_overlapping_segments_stand_above_each_other():
+    a, b, c, d = Segment(2.0, 6.0), Segment(4.0, 9.0), Segment(7.0, 8.0), Segment(9.0, 11.0)
+    # b overlaps a; c comes after a; d touches b, and comes after c
+    assert stacked([c, d, b, a]) == [[a, c, d], [b]]
+    assert stacked([Segment(1.0, 2.0), Segment(3.0, 4.0)]) == [[Segment(1.0, 2.0), Segment(3.0, 4.0)]]
+    assert stacked([Segment(5.0, 5.0), Segment(9.0, 2.0)]) == []
+
+
+@given(SEGMENTS)
+def test_stacking_keeps_every_segment_that_holds_time(segments):
+    strips = stacked(segments)
+    assert len(strips) <= MAX_STACKED
+    assert sorted(s for strip in strips for s in strip) == sorted(s for s in segments if s.end_s > s.start_s)
+    if len(strips) < MAX_STACKED:
+        assert all(first.end_s < second.start_s for strip in strips for first, second in pairwise(strip))
+
+
+def bars_of(svg, colour):
+    """Left, right, top and bottom of every bar of this colour."""
+    paths = re.findall(rf'<path d="([^"]+)"[^>]*style="fill: var\(--{colour},', svg)
+    corners = [[float(number) for number in re.findall(r"[\d.]+", path)] for path in paths]
+    return [(min(c[0::2]), max(c[0::2]), min(c[1::2]), max(c[1::2])) for c in corners]
+
+
+def test_no_bar_of_the_picture_hides_another(tmp_path):
+    targets, answer = [[2, 6], [4, 9], [5, 7], [12, 14]], [[2, 6], [3, 11], [12, 14]]
+    write_stage(tmp_path, "only", [0.5], targets=targets, segments=answer, duration_s=24)
+    (tmp_path / "figures").mkdir()
+    with drawing_style():
+        [drawn] = draw_timelines(choose_timelines(read_run(tmp_path))[0], tmp_path / "figures")
+    bars = {colour: bars_of(drawn.picture.svg, colour) for colour in ("ink", "orange", "blue")}
+    # four true ones; 9-11 is wrong; 2-6, 3-9 and 12-14 are right
+    assert {colour: len(found) for colour, found in bars.items()} == {"ink": 4, "orange": 1, "blue": 3}
+    for one, other in combinations([bar for found in bars.values() for bar in found], 2):
+        beside = one[1] <= other[0] + 0.01 or other[1] <= one[0] + 0.01
+        assert beside or one[3] <= other[2] or other[3] <= one[2]
 
 
 def write_stage(run_dir, stage, ious, mode="greedy", **more):
