@@ -9,7 +9,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_model, save_model
 
 from museg.data.clips import StepBatch
@@ -53,6 +56,9 @@ DECIDES = (
 
 COLD_START_VERSION = 1
 """Part of the cache key: raise it when the same settings begin to give other weights."""
+
+LOCK_EVERY_S = 0.5
+"""How often a run that waits for another's cold start looks again."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,38 @@ def save_cached(job: TrainingJob, policy: Policy, record: ColdStartRecord) -> No
         os.replace(temporary, folder)
     except OSError:  # another member of the sweep was first with the same result
         shutil.rmtree(temporary)
+
+
+@contextmanager
+def one_at_a_time(job: TrainingJob) -> Iterator[None]:
+    """Let one run make this cold start while others that need the same wait, to find it in the cache afterwards.
+
+    Without that, the members of a sweep that start together would each train it, and on unlike machines set out from
+    unlike weights. A run that dies lets the next one in.
+    """
+    folder = cache_folder(job)
+    lock = FileLock(f"{folder}.lock")
+    has_waited = False
+    while not processes.on_first(lambda: _is_acquired(lock)):
+        if not has_waited and processes.is_first():
+            print("waiting for another run, which is making the cold start that this one needs", flush=True)
+        has_waited = True
+        time.sleep(LOCK_EVERY_S)
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever waits takes a new file then
+            lock.release()
+
+
+def _is_acquired(lock: FileLock) -> bool:
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 class ColdStartModule(SftModule):

@@ -30,7 +30,14 @@ from museg.policy.reference import WEIGHTS_FILE, Reference
 from museg.training import processes
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
 from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
-from museg.training.cold_start import ColdStartModule, ColdStartRecord, load_cached, run_cold_start, save_cached
+from museg.training.cold_start import (
+    ColdStartModule,
+    ColdStartRecord,
+    load_cached,
+    one_at_a_time,
+    run_cold_start,
+    save_cached,
+)
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.phased_module import Stopwatch
@@ -150,13 +157,14 @@ class Run:
         settings = self.job.cold_start
         if not settings.enabled:
             return None
-        record = load_cached(self.job, self.policy)
-        if record is None:
-            record = self.train_cold_start()
-            processes.on_first(lambda: save_cached(self.job, self.policy, record))
-        elif self.log is not None:
-            for point in record.curve:
-                self.log_cold_start(point)
+        with one_at_a_time(self.job):
+            record = load_cached(self.job, self.policy)
+            if record is None:
+                record = self.train_cold_start()
+                processes.on_first(lambda: save_cached(self.job, self.policy, record))
+            elif self.log is not None:
+                for point in record.curve:
+                    self.log_cold_start(point)
         if self.log is not None:
             (self.run_dir / COLD_START_FILE).write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
         if not record.reached_target:

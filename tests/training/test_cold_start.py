@@ -1,11 +1,22 @@
 """The supervised start: when it stops, what it says when it fails, and that its result is kept and found again."""
 
 import json
+import multiprocessing
+import os
+import signal
+import time
 
 import pytest
 
 from museg.config.job import build_job
-from museg.training.cold_start import ColdStartModule, ColdStartRecord, cache_folder, load_cached, save_cached
+from museg.training.cold_start import (
+    ColdStartModule,
+    ColdStartRecord,
+    cache_folder,
+    load_cached,
+    one_at_a_time,
+    save_cached,
+)
 from museg.training.run import ColdStartFailed
 from tests.walks import tiny_runs
 
@@ -93,3 +104,47 @@ def test_a_result_comes_back_exactly_and_the_first_one_stays(outputs, tmp_path):
     assert load_cached(job, fresh) == record
     assert all(weight.equal(trained.model.state_dict()[name]) for name, weight in fresh.model.state_dict().items())
     assert [path.name for path in tmp_path.iterdir()] == [cache_folder(job).name]
+
+
+def make_or_find(run_settings, told) -> None:
+    """What a member of a sweep does about its cold start, with a second of sleep for the training."""
+    job = build_job(run_settings)
+    with one_at_a_time(job):
+        policy = job.make_policy()
+        if load_cached(job, policy) is None:
+            told.put("makes")
+            time.sleep(1)
+            save_cached(job, policy, ColdStartRecord(4, "because", True, []))
+        else:
+            told.put("finds")
+
+
+def die_inside(run_settings, told) -> None:
+    with one_at_a_time(build_job(run_settings)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_members_that_start_together_make_it_once_also_after_one_died(outputs, tmp_path):
+    run_settings = settings(outputs, tmp_path)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["museg.training.run", "museg.config.job"])
+    told = context.Queue()
+    dead = context.Process(target=die_inside, args=(run_settings, told))
+    dead.start()
+    dead.join(60)
+    assert dead.exitcode == -signal.SIGKILL
+    members = [context.Process(target=make_or_find, args=(run_settings, told)) for _ in range(3)]
+    for member in members:
+        member.start()
+    for member in members:
+        member.join(60)
+    assert [member.exitcode for member in members] == [0, 0, 0]
+    assert sorted(told.get(timeout=5) for _ in members) == ["finds", "finds", "makes"]
+    assert [path.name for path in tmp_path.iterdir()] == [cache_folder(build_job(run_settings)).name]
+
+
+def test_other_seeds_do_not_wait_for_each_other(outputs, tmp_path):
+    one, other = (build_job(settings(outputs, tmp_path, f"seed={seed}")) for seed in (1, 2))
+    with one_at_a_time(one), one_at_a_time(other):
+        assert len(list(tmp_path.glob("*.lock"))) == 2
+    assert list(tmp_path.iterdir()) == []
