@@ -16,7 +16,7 @@ from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.run_folder import code_version, write_config
 from museg.evaluation.shards import answering_device, resolve_shard
-from museg.policy.loading import EXPORTED, Policy, load_checkpoint
+from museg.policy.loading import EXPORTED, Policy, chosen_attention, load_checkpoint
 from museg.video.budget import FrameBudget
 
 Settings = Mapping[str, Any]
@@ -29,7 +29,9 @@ def answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, 
         torch.set_num_threads(inference["num_threads"])
     device = answering_device(inference["device"], os.environ)
     folder = checkpoint_folder(settings["checkpoint"])
-    how = {"dtype": weights_dtype(inference["dtype"], device), "attention": inference["attention"]}
+    dtype = weights_dtype(inference["dtype"], device)
+    in_half = device.type == "cuda" and dtype == "bfloat16"
+    how = {"dtype": dtype, "attention": chosen_attention(inference["attention"], in_half=in_half)}
     checkpoint = checkpoint_identity(folder) | how
     identity = {
         "checkpoint": checkpoint,

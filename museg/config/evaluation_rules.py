@@ -130,7 +130,8 @@ def attention(settings: Settings) -> Iterator[Violation]:
     chosen = settings["inference"]["attention"]
     if chosen == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         rule = "needs the package flash-attn, which is not installed"
-        yield Violation("inference.attention", rule, chosen, "pip install -e '.[gpu]', or use inference.attention=sdpa")
+        remedy = "pip install -e '.[gpu]', or use inference.attention=auto, which takes it where it can"
+        yield Violation("inference.attention", rule, chosen, remedy)
 
 
 EVALUATION_RULES: Rules = {

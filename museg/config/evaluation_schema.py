@@ -50,7 +50,7 @@ class InferenceConfig:
     """How a checkpoint answers: precision, device, and what is answered together."""
 
     dtype: str = choice("auto", "float32", "bfloat16")
-    attention: str = choice("sdpa", "flash_attention_2")
+    attention: str = choice("sdpa", "auto", "flash_attention_2")
     device: str = choice("auto", "cpu", "cuda")
     batch_size: int = number(minimum=1)
     num_threads: int | None = number(minimum=1)

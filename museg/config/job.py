@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
+from museg.policy.loading import Policy, chosen_attention
 from museg.policy.rollout import RolloutSettings
 from museg.targets import TARGET, build, locate
 from museg.training import job as settings
@@ -29,7 +30,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         prompts_per_step=config["prompts_per_step"],
         module_class=locate(config["method"][TARGET]),
         module_options={key: value for key, value in config["method"].items() if key != TARGET},
-        make_policy=partial(build, config["model"]),
+        make_policy=partial(_build_policy, config["model"], trainer),
         make_data=partial(_build_data, config["dataset"]),
         make_loggers=partial(_build_loggers, config),
         reward=build(config["reward"]),
@@ -60,6 +61,14 @@ def _pick(kind: type, node: Mapping[str, Any]) -> Any:
 
 def _strategy(strategy: Any) -> Any:
     return build(strategy) if isinstance(strategy, Mapping) else strategy
+
+
+def _build_policy(node: Mapping[str, Any], trainer: Mapping[str, Any]) -> Policy:
+    """Build the policy; which kernel suits it hangs on how the trainer computes."""
+    if "attention" in node:
+        in_half = trainer["accelerator"] != "cpu" and trainer["precision"] != "32-true"
+        node = {**node, "attention": chosen_attention(node["attention"], in_half=in_half)}
+    return build(node)
 
 
 def _build_data(node: Mapping[str, Any]) -> GroundingData:

@@ -149,7 +149,8 @@ def installed(settings: Settings) -> Iterator[Violation]:
     attention = settings["model"].get("attention")
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         rule = "needs the package flash-attn, which is not installed"
-        yield Violation("model.attention", rule, attention, "pip install -e '.[gpu]', or use model.attention=sdpa")
+        remedy = "pip install -e '.[gpu]', or use model.attention=auto, which takes it where it can"
+        yield Violation("model.attention", rule, attention, remedy)
 
 
 def held_out(settings: Settings) -> Iterator[Violation]:

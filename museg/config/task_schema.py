@@ -177,6 +177,6 @@ class PretrainedModelConfig(TargetConfig):
 
     path: str = MISSING
     dtype: str = choice("float32", "bfloat16")
-    attention: str = choice("sdpa", "flash_attention_2")
+    attention: str = choice("sdpa", "auto", "flash_attention_2")
     frozen: FrozenConfig = field(default_factory=FrozenConfig)
     gradient_checkpointing: bool = MISSING

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from museg.policy.fallback import reason, tell
 from museg.policy.patch_embedding import use_linear_patches
 from museg.policy.vision_attention import use_batched_windows
 
@@ -18,6 +19,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EXPORTED = "exported"
 """The folder of a training run that holds its final model."""
 ATTENTION_KERNELS = ("sdpa", "flash_attention_2")
+AUTO = "auto"
+"""Stands for the kernel that suits the machine: see `chosen_attention`."""
+FLASH_CAPABILITY = (8, 0)
+"""The least compute capability of a GPU that flash-attn 2 works on, as its README states."""
 TOKENS = {
     "eos_id": "<|im_end|>",
     "pad_id": "<|endoftext|>",
@@ -115,7 +120,7 @@ def load_checkpoint(path: str, *, dtype: str = "float32", attention: str = "sdpa
     Args:
         path: a folder, or a name on the Hugging Face hub.
         dtype: "float32" or "bfloat16", of the weights.
-        attention: "sdpa", or "flash_attention_2" where flash-attn is installed.
+        attention: "sdpa", "flash_attention_2" where flash-attn is installed, or "auto" (`chosen_attention`).
         named: the option that `path` was given with, for messages.
 
     Raises:
@@ -123,7 +128,7 @@ def load_checkpoint(path: str, *, dtype: str = "float32", attention: str = "sdpa
             damaged, lacks weights, or holds weights that the model has no place for.
     """
     _check_choice("dtype", dtype, DTYPES)
-    check_attention(attention)
+    attention = chosen_attention(attention)
     asked = f"{named}={path!r}"
     with _told_as_damage(path, asked):
         model_type = PreTrainedConfig.get_config_dict(path)[0].get("model_type")
@@ -183,6 +188,36 @@ def _check_weights(asked: str, found: Mapping[str, Any]) -> None:
             f"{asked} holds other weights than the model of its config.json has; {'; '.join(told)}. "
             "Copy the checkpoint again, or export it as a whole Qwen2.5-VL model"
         )
+
+
+def chosen_attention(asked: str, *, in_half: bool = True) -> str:
+    """The kernel that `asked` stands for. Raises ValueError for one that is unknown or not installed.
+
+    "auto" is flash_attention_2 where flash-attn works and arithmetic is in half precision on a GPU, else sdpa, and one
+    line says why. `in_half`: whether it will be, as far as the caller knows.
+    """
+    if asked != AUTO:
+        check_attention(asked)
+        return asked
+    why_not = _why_not_flash_attention(in_half)
+    if why_not is None:
+        return "flash_attention_2"
+    tell(f"attention is sdpa and not flash_attention_2: {why_not}")
+    return "sdpa"
+
+
+def _why_not_flash_attention(in_half: bool) -> str | None:
+    if not in_half:
+        return "it needs half precision on a GPU"
+    if not torch.cuda.is_available():
+        return "there is no GPU"
+    if torch.cuda.get_device_capability() < FLASH_CAPABILITY:
+        return f"the GPU's compute capability is below {'.'.join(map(str, FLASH_CAPABILITY))}"
+    try:
+        importlib.import_module("flash_attn")
+    except (ImportError, OSError) as error:  # absent, or built for another torch
+        return f"flash-attn cannot be loaded ({reason(error)})"
+    return None
 
 
 def check_attention(attention: str) -> None:

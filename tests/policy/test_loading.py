@@ -1,5 +1,8 @@
 import json
 import shutil
+import sys
+import types
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.export import export
-from museg.policy.loading import check_attention, load_checkpoint, load_pretrained, special_ids
+from museg.policy.fallback import FellBack
+from museg.policy.loading import check_attention, chosen_attention, load_checkpoint, load_pretrained, special_ids
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
@@ -259,3 +263,58 @@ def test_a_foreign_tokenizer_is_refused():
     foreign = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"a": 0}, merges=[])))
     with pytest.raises(ValueError, match=r"no <\|im_end\|>, .*Qwen2\.5-VL tokenizer"):
         special_ids(foreign, 1)
+
+
+@pytest.fixture
+def modern_gpu(monkeypatch):
+    """As far as choosing a kernel asks: a GPU is here, and flash-attn too."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setitem(sys.modules, "flash_attn", types.ModuleType("flash_attn"))
+    return monkeypatch
+
+
+def test_auto_is_flash_attention_where_it_works(modern_gpu):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert chosen_attention("auto") == "flash_attention_2"
+
+
+def without_half(_):
+    return {"in_half": False}, "it needs half precision on a GPU"
+
+
+def without_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return {}, "there is no GPU"
+
+
+def with_an_old_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    return {}, "the GPU's compute capability is below 8.0"
+
+
+def without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flash_attn", None)  # what Python takes for "cannot be imported"
+    return {}, "flash-attn cannot be loaded (ModuleNotFoundError: import of flash_attn halted; None in sys.modules)"
+
+
+@pytest.mark.parametrize("lacking", [without_half, without_gpu, with_an_old_gpu, without_the_package])
+def test_auto_is_sdpa_elsewhere_and_says_why_in_one_line(modern_gpu, lacking):
+    options, why = lacking(modern_gpu)
+    with pytest.warns(FellBack) as told:
+        assert chosen_attention("auto", **options) == "sdpa"
+    assert [str(one.message) for one in told] == [f"attention is sdpa and not flash_attention_2: {why}"]
+
+
+def test_what_is_asked_for_by_name_is_insisted_on(monkeypatch):
+    assert chosen_attention("sdpa", in_half=False) == "sdpa"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs the package flash-attn"):
+        chosen_attention("flash_attention_2")
+
+
+def test_auto_loads_what_sdpa_loads(folder):
+    with pytest.warns(FellBack, match="attention is sdpa"):
+        loaded = load_checkpoint(str(folder), attention="auto")
+    assert loaded.model.config._attn_implementation == "sdpa"
