@@ -19,6 +19,7 @@ Most used settings
   name=...              names the run folder outputs/<name>/<date>
   seed=...              decides everything random
   phase.steps=...       length of the timestamp phase; phase.total_steps=... of all phases together
+  model.lora.rank=16    a low-rank adapter trains, in place of all weights
   prompts_per_step=...  questions per optimizer step; rollout.num_generations=... completions for each
   validation.every_steps=... checkpoint.every_steps=...
   logger=wandb logger.wandb.offline=true

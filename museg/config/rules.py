@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from museg.config.violation import Violation
+from museg.config.weight_rules import adapter, moments
 from museg.phases.schedule import build_schedule
 from museg.targets import TARGET
 from museg.video.budget import FrameBudget
@@ -129,7 +130,8 @@ def master_weights(settings: Settings) -> Iterator[Violation]:
     uses_deepspeed = "DeepSpeed" in str(settings["trainer"]["strategy"])
     remedy = "use model.dtype=float32 with trainer.precision=bf16-mixed, or trainer=zero2, which keeps float32 masters"
     low = {
-        "model.dtype": settings["model"].get("dtype") == "bfloat16",
+        # an adapter is float32, and all that trains
+        "model.dtype": settings["model"].get("dtype") == "bfloat16" and not settings["model"]["lora"]["rank"],
         "trainer.precision": settings["trainer"]["precision"] == "bf16-true",
     }
     for place, is_low in low.items():
@@ -199,6 +201,8 @@ TRAIN_RULES: Rules = {
     synthetic_clips: ("dataset",),
     held_out: ("dataset", "cold_start"),
     files: ("dataset",),
+    adapter: ("model",),
+    moments: ("optimizer", "trainer"),
     betas: ("optimizer",),
 }
 """Every rule with the groups it reads, in the order in which violations are told."""

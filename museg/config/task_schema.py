@@ -154,6 +154,29 @@ class FrozenConfig:
 
 
 @dataclass
+class LoraTargetsConfig:
+    """Which projections of a decoder layer have an adapter."""
+
+    q_proj: bool = MISSING
+    k_proj: bool = MISSING
+    v_proj: bool = MISSING
+    o_proj: bool = MISSING
+    gate_proj: bool = MISSING
+    up_proj: bool = MISSING
+    down_proj: bool = MISSING
+
+
+@dataclass
+class LoraConfig(TargetConfig):
+    """A low-rank adapter, or (rank 0) none."""
+
+    rank: int = number(minimum=0)
+    alpha: float = number(above=0)
+    dropout: float = number(minimum=0, below=1)
+    targets: LoraTargetsConfig = field(default_factory=LoraTargetsConfig)
+
+
+@dataclass
 class TinyModelConfig(TargetConfig):
     """A small Qwen2.5-VL with random weights."""
 
@@ -169,6 +192,7 @@ class TinyModelConfig(TargetConfig):
     vision_intermediate_size: int = number(minimum=1)
     initializer_range: float = number(above=0)
     seed: int = number(minimum=0)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass
@@ -180,3 +204,4 @@ class PretrainedModelConfig(TargetConfig):
     attention: str = choice("sdpa", "auto", "flash_attention_2")
     frozen: FrozenConfig = field(default_factory=FrozenConfig)
     gradient_checkpointing: bool = MISSING
+    lora: LoraConfig = field(default_factory=LoraConfig)

@@ -28,6 +28,7 @@ class SupervisedMethodConfig(TargetConfig):
 class OptimizerConfig:
     """AdamW and its learning rate over one fit."""
 
+    kind: str = choice("adamw", "adamw_8bit", "paged_adamw_8bit")
     lr: float = number(above=0)
     betas: list[float] = number(minimum=0, below=1)  # noqa: RUF009 (a field, made by a function)
     eps: float = number(above=0)

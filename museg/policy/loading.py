@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.fallback import reason, tell
+from museg.policy.lora import LoraSettings
 from museg.policy.patch_embedding import use_linear_patches
 from museg.policy.vision_attention import use_batched_windows
 
@@ -55,11 +56,19 @@ class SpecialIds:
 
 @dataclass
 class Policy:
-    """A model with the tokenizer and the special ids that belong to it."""
+    """A model with the tokenizer and the special ids that belong to it.
+
+    `lora`: the adapter it is to be trained through (`museg.policy.adapter`); None where its own weights train.
+    """
 
     model: Qwen2_5_VLForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
     ids: SpecialIds
+    lora: LoraSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.lora is not None and not self.lora.rank:
+            self.lora = None
 
     @property
     def device(self) -> torch.device:
@@ -80,12 +89,14 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> SpecialI
     return SpecialIds(**ids, stop_ids=(ids["eos_id"], ids["pad_id"]), banned_ids=banned)
 
 
-def as_policy(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> Policy:
+def as_policy(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, lora: LoraSettings | None = None
+) -> Policy:
     """Join a model and its tokenizer, and let the vision tower work in few large calls."""
     use_linear_patches(model)
     if model.config._attn_implementation != "flash_attention_2":
         use_batched_windows(model)
-    return Policy(model, tokenizer, special_ids(tokenizer, model.config.text_config.vocab_size))
+    return Policy(model, tokenizer, special_ids(tokenizer, model.config.text_config.vocab_size), lora)
 
 
 def load_pretrained(
@@ -95,6 +106,7 @@ def load_pretrained(
     attention: str = "sdpa",
     frozen: Mapping[str, bool] | None = None,
     gradient_checkpointing: bool = False,
+    lora: LoraSettings | None = None,
 ) -> Policy:
     """Load a Qwen2.5-VL checkpoint for training.
 
@@ -102,15 +114,16 @@ def load_pretrained(
         path, dtype, attention: as for `load_checkpoint`, whose errors are raised.
         frozen: which of "vision", "projector" and "language" keep their weights; absent means trained.
         gradient_checkpointing: recompute activations in the backward pass (the non-reentrant way).
+        lora: the adapter that will be trained in place of all weights.
 
     Raises ValueError for an unknown part.
     """
-    policy = load_checkpoint(path, dtype=dtype, attention=attention)
+    policy = replace(load_checkpoint(path, dtype=dtype, attention=attention), lora=lora)
     freeze(policy.model, frozen or {})
     if gradient_checkpointing:
         # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
-        # no random state to keep: there is no dropout
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+        has_dropout = policy.lora is not None and policy.lora.dropout > 0  # else there is no random state to keep
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": has_dropout})
     return policy
 
 

@@ -7,6 +7,7 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from museg.policy.loading import Policy, as_policy
+from museg.policy.lora import LoraSettings
 from museg.policy.tiny_tokenizer import tiny_tokenizer
 
 # As in the published checkpoints: positions per second of video. The library's own default differs.
@@ -27,6 +28,7 @@ def build_tiny(
     vision_intermediate_size: int = 96,
     initializer_range: float = 0.06,
     seed: int,
+    lora: LoraSettings | None = None,
 ) -> Policy:
     """Build the model with random weights that depend on `seed` alone, and its tokenizer.
 
@@ -36,6 +38,7 @@ def build_tiny(
         mrope_section: how many frequencies turn with time, height and width; adds up to half of a head's width.
         initializer_range: standard deviation of the initial weights. 0.02, the usual value, is too small for a model of
             this width: it doesn't learn to copy the query within hundreds of steps.
+        lora: the adapter that will be trained in place of all weights, once they have learnt to answer.
 
     Raises:
         ValueError: when the heads don't divide the width or the rotary sections don't fill a head.
@@ -67,7 +70,7 @@ def build_tiny(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
-    return as_policy(model, tokenizer)
+    return as_policy(model, tokenizer, lora)
 
 
 def _config(decoder: dict[str, Any], tower: dict[str, Any], vocabulary: Mapping[str, int]) -> Qwen2_5_VLConfig:

@@ -75,6 +75,7 @@ class ColdStartRecord:
 def cache_folder(job: TrainingJob) -> Path:
     """Where the result of this configuration and seed is kept."""
     parts: dict[str, Any] = {key: reduce(lambda node, name: node[name], key.split("."), job.config) for key in DECIDES}
+    parts["model"] = {key: value for key, value in parts["model"].items() if key != "lora"}  # comes on top of it
     parts |= {"torch": torch.__version__, "drawing": DRAWING_VERSION, "code": COLD_START_VERSION}
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return Path(job.cold_start.cache_dir) / key

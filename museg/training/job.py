@@ -18,8 +18,13 @@ from museg.video.budget import FrameBudget
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW and its learning rate over one fit; `final_fraction` is the share of `lr` left at the end."""
+    """AdamW and its learning rate over one fit; `final_fraction` is the share of `lr` left at the end.
 
+    `kind`: "adamw", or bitsandbytes' with moments of 8 bits: "adamw_8bit", and "paged_adamw_8bit", whose moments may
+    leave a full GPU for the host's memory.
+    """
+
+    kind: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
     lr: float
     betas: tuple[float, float]
     eps: float

@@ -20,7 +20,7 @@ from museg.phases.batches import derive_seed
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch
-from museg.policy.reference import Reference
+from museg.policy.reference import AdapterReference, Reference
 from museg.policy.rollout import Rollouts, sample_rollouts
 from museg.policy.shared_prefix import shared_prefix_log_probs
 from museg.rewards.base import ScoredResponse
@@ -41,7 +41,7 @@ class MusegModule(PhasedModule):
         """Whether the objective holds the policy to a reference."""
         return job.objective.beta > 0
 
-    def __init__(self, policy: Policy, job: TrainingJob, reference: Reference | None = None) -> None:
+    def __init__(self, policy: Policy, job: TrainingJob, reference: Reference | AdapterReference | None = None) -> None:
         super().__init__(policy, job)
         self.reference = reference
         self.log_probs_of = shared_prefix_log_probs if job.objective.shared_prefix else completion_log_probs
@@ -174,5 +174,5 @@ class MusegModule(PhasedModule):
         """Log-probabilities of the same completions under the reference, if there is one."""
         if self.reference is None:
             return None
-        with torch.no_grad():
-            return self.log_probs_of(self.reference.policy, *inputs)
+        with self.reference.acting() as policy:
+            return self.log_probs_of(policy, *inputs)

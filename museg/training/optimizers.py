@@ -5,12 +5,28 @@ from torch import nn, optim
 from museg.training.job import ColdStartSettings, OptimizerSettings
 
 
-def adamw(module: nn.Module, settings: OptimizerSettings) -> optim.AdamW:
-    """AdamW over everything that is trained, with one learning rate."""
+def adamw(module: nn.Module, settings: OptimizerSettings) -> optim.Optimizer:
+    """AdamW over everything that is trained, with one learning rate; `settings.kind` says whose.
+
+    bitsandbytes keeps the moments of tensors with fewer than 4,096 numbers in 32 bits. Raises ValueError where it is
+    asked for and not installed.
+    """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return optim.AdamW(
+    return _class_of(settings.kind)(
         parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
     )
+
+
+def _class_of(kind: str) -> type[optim.Optimizer]:
+    if kind == "adamw":
+        return optim.AdamW
+    try:
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
+    except ImportError as error:
+        raise ValueError(
+            f"optimizer.kind={kind} needs the package bitsandbytes: pip install -e '.[eightbit]', or use adamw"
+        ) from error
+    return {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[kind]
 
 
 def muon_and_adamw(model: nn.Module, settings: ColdStartSettings) -> list[optim.Optimizer]:

@@ -15,7 +15,9 @@ from torch import Tensor
 from museg.data.clips import LoadedClip, StepBatch
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording
+from museg.phases.batches import derive_seed
 from museg.phases.learning_rate import learning_rate
+from museg.policy.adapter import drawn_from
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch, build_prompt_batch, encode_completions
@@ -65,6 +67,7 @@ class PhasedModule(pl.LightningModule):
         self.exact_buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.parts: PartClock = nullcontext
         self.features = vision_features(policy, job.vision_features)
+        self.strict_loading = policy.lora is None  # an adapter's checkpoints hold nothing else
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """A fresh optimizer; Lightning restores its state when a fit is continued."""
@@ -84,15 +87,26 @@ class PhasedModule(pl.LightningModule):
         checkpoint["steps_done"] = self.steps_done
         checkpoint["reference_sha256"] = self.reference_sha256
         checkpoint.pop("loops", None)
+        if self.policy.lora is not None:
+            state, trained = checkpoint["state_dict"], self.trained_names()
+            checkpoint["state_dict"] = {name: weight for name, weight in state.items() if name in trained}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the counter back. Raises `ValueError` when the reference is not the one that the steps so far had."""
         self.steps_done = int(checkpoint["steps_done"])
+        if not self.strict_loading and "state_dict" in checkpoint:  # DeepSpeed has read the weights by now
+            lacking = self.trained_names() - checkpoint["state_dict"].keys()
+            if lacking:
+                raise ValueError(f"the checkpoint lacks {len(lacking)} weights that train, such as {min(lacking)}")
         if checkpoint["reference_sha256"] != self.reference_sha256:
             raise ValueError(
                 "the reference weights in reference/ are not those this checkpoint was trained with: put the original "
                 "files back, or start a new run"
             )
+
+    def trained_names(self) -> set[str]:
+        """The weights that train."""
+        return {name for name, weight in self.named_parameters() if weight.requires_grad}
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
         """Frames stay where they are: only the prompt batch made of them travels."""
@@ -125,7 +139,10 @@ class PhasedModule(pl.LightningModule):
             return None
         own_loss = 0.0
         for number in range(max(counts)):
-            loss = loss_of(parts[number], sum(weights)) if number < len(parts) else self.idle_loss()
+            part = parts[number] if number < len(parts) else range(0)
+            ids = [example_ids[place] for place in part]
+            with drawn_from(self.policy, derive_seed(self.job.seed, "dropout", step, *ids)):
+                loss = loss_of(part, sum(weights)) if part else self.idle_loss()
             own_loss += float(loss.detach())
             is_last = number == max(counts) - 1
             with self.parts("backward"), processes.gradient_exchange(self.trainer.strategy, is_last=is_last):

@@ -23,11 +23,13 @@ from museg.files import sha256_of
 from museg.metrics.keys import columns, held_out_key
 from museg.phases.batches import by_step, derive_seed
 from museg.phases.schedule import Fit
+from museg.policy.adapter import load_trained, merged
 from museg.policy.compiled_parts import compile_parts
 from museg.policy.export import export
 from museg.policy.loading import EXPORTED
-from museg.policy.reference import WEIGHTS_FILE, Reference
+from museg.policy.reference import WEIGHTS_FILE, reference_of
 from museg.training import processes
+from museg.training.base_model import put_adapter_on
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
 from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
 from museg.training.cold_start import (
@@ -107,7 +109,7 @@ class Run:
         close(loggers, has_failed=False)
 
         def finish() -> dict[str, Any]:
-            export(self.policy, self.run_dir / EXPORTED, budget=self.job.budget)
+            export(merged(self.policy), self.run_dir / EXPORTED, budget=self.job.budget)
             # Both are read from what the run recorded, so that they hold after a resume too.
             timings_s["cold_start"] = start.wall_s if start else 0.0
             timings_s["training"] = training_s(self.log)
@@ -214,6 +216,7 @@ class Run:
 
     def run_fits(self, loggers: list[Logger], parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
+        self.put_adapter_on()
         done = self.checkpoint.global_step if self.checkpoint else 0
         self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name)
         self.checkpointer = Checkpointer(self.job, self.run_dir, self.stop)
@@ -249,12 +252,17 @@ class Run:
             weights_only=True,
         )
 
+    def put_adapter_on(self) -> None:
+        """From here on an adapter trains, where one is asked for; the model that it is put on stays as it is."""
+        seed, is_resumed = derive_seed(self.job.seed, "adapter"), self.checkpoint is not None
+        put_adapter_on(self.policy, self.run_dir, seed, is_resumed=is_resumed, is_made_here=self.job.cold_start.enabled)
+
     def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:
         """The method's module; with a reference anchored at the start of the fit where the method needs one."""
         if not self.job.module_class.needs_reference(self.job):
             return self.job.module_class(self.policy, self.job, **self.job.module_options)
         folder = self.run_dir / "reference" / fit.name
-        reference = Reference(self.policy)
+        reference = reference_of(self.policy)
         if continued:
             reference.load(folder)
         else:
@@ -266,7 +274,7 @@ class Run:
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint's weights into the policy, without any optimizer state."""
         weights = checkpoint.weights()
-        self.policy.model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+        load_trained(self.policy, {name.removeprefix("model."): value for name, value in weights.items()})
 
     def trainer(
         self, callbacks: Iterable[pl.Callback], loggers: list[Logger], *, is_sharded: bool = True

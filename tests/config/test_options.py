@@ -47,7 +47,7 @@ def test_opens_with_a_sentence_and_a_command_that_composes(option, monkeypatch):
     program, arguments = re.fullmatch(r"# python (train|evaluate)\.py (.+)", lines[1]).groups()
     overrides = [opened(argument) for argument in arguments.split() if argument != "-m"]
     group, _, name = option.rpartition("/")
-    named = re.compile(rf"({group}(@[\w.]+)?={name}|{group}\.|experiment=)")
+    named = re.compile(rf"({group}(@[\w.]+)?={name}|{group.replace('/', '.')}\.|experiment=)")
     assert any(named.match(text) for text in overrides)
     assert next(composed_jobs(overrides, CONF, program, is_multirun="-m" in arguments.split()))
 

@@ -10,6 +10,7 @@ from museg.data.dataset import jsonl_data, museg_data
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
 from museg.policy.loading import load_pretrained
+from museg.policy.lora import PROJECTIONS, LoraSettings
 from museg.policy.rollout import RolloutSettings
 from museg.policy.tiny import build_tiny
 from museg.rewards.mix import RewardMix
@@ -37,6 +38,7 @@ def names(schema):
         (task_schema.RewardMixConfig, RewardMix),
         (task_schema.FrameBudgetConfig, FrameBudget),
         (task_schema.PhaseScheduleConfig, build_schedule),
+        (task_schema.LoraConfig, LoraSettings),
         (task_schema.TinyModelConfig, build_tiny),
         (task_schema.PretrainedModelConfig, load_pretrained),
         (task_schema.MusegDataConfig, museg_data),
@@ -46,6 +48,10 @@ def names(schema):
 )
 def test_fields_are_those_of_the_receiver(schema, receiver):
     assert names(schema) == set(signature(receiver).parameters)
+
+
+def test_an_adapter_may_be_on_any_projection():
+    assert names(task_schema.LoraTargetsConfig) == set(PROJECTIONS)
 
 
 def test_video_is_a_budget_and_the_decoding():

@@ -21,6 +21,8 @@ def explained(*overrides):
         ("reward.terms.timestamp.penaltyy=1", "Valid keys of reward.terms.timestamp: _target_, penalty", "penalty"),
         ("phase.phases.plain.promt=x", "num_steps, prompt, rewards", "phase.phases.plain.prompt"),
         ("num_generations=4", "rollout", "rollout.num_generations"),
+        ("model.lora.rnk=4", "rank, alpha, dropout, targets", "model.lora.rank"),
+        ("model.lora.targets.q_prj=false", "q_proj, k_proj, v_proj", "model.lora.targets.q_proj"),
     ],
 )
 def test_names_what_is_valid_and_the_closest(override, valid, match):

@@ -1,7 +1,11 @@
 import pytest
 
 from museg.config.validation import InvalidConfiguration, checked_settings
+from museg.policy.lora import PROJECTIONS
 from tests.config.options import compose, jobs_of
+
+
+NO_TARGETS = [f"model.lora.targets.{name}=false" for name in PROJECTIONS]
 
 
 def places(*overrides):
@@ -52,6 +56,13 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
         (["trainer.precision=bf16-true"], "trainer.precision"),
         (["model=qwen2_5_vl_3b", "model.dtype=bfloat16"], "model.dtype"),
         (["optimizer.betas=[0.9]"], "optimizer.betas"),
+        (["optimizer.kind=sgd"], "optimizer.kind"),
+        (["optimizer.kind=paged_adamw_8bit"], "optimizer.kind"),
+        (["optimizer.kind=adamw_8bit", "trainer.strategy=FSDPStrategy"], "optimizer.kind"),
+        (["model.lora.rank=-1"], "model.lora.rank"),
+        (["model.lora.alpha=0"], "model.lora.alpha"),
+        (["model.lora.dropout=1"], "model.lora.dropout"),
+        (["model.lora.rank=4", *NO_TARGETS], "model.lora.targets"),
         (["optimizer.shape=stepwise"], "optimizer.shape"),
         (["cold_start.target_mean_iou=60"], "cold_start.target_mean_iou"),
         (["~trainer"], "trainer"),
@@ -61,6 +72,10 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
 )
 def test_each_rule(overrides, place):
     assert places(*overrides) == [place]
+
+
+def test_weights_that_an_adapter_leaves_alone_may_be_bfloat16():
+    checked_settings(compose("model=qwen2_5_vl_3b", "cold_start=none", "model.dtype=bfloat16", "model.lora.rank=16"))
 
 
 def test_one_completion_per_prompt_is_enough_for_supervision():
@@ -97,6 +112,8 @@ def test_a_cold_start_needs_held_out_examples():
         (["logger=tensorboard"], "tensorboard"),
         (["trainer=zero2"], "deepspeed"),
         (["model=qwen2_5_vl_3b", "model.attention=flash_attention_2"], "flash"),
+        (["model.lora.rank=4"], "peft"),
+        (["optimizer.kind=adamw_8bit"], "bitsandbytes"),
     ],
 )
 def test_a_package_that_is_not_installed(overrides, package, monkeypatch):
