@@ -1,6 +1,7 @@
 """The published sizes of Qwen2.5-VL as data, and models of these sizes without memory behind their weights."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,6 +93,7 @@ class TowerSizes:
     full_layers: int
     hidden: int
     ffn: int
+    heads: int
     patch_values: int
     window: int
     merge: int
@@ -105,6 +107,7 @@ class TowerSizes:
             len(vision_config.fullatt_block_indexes),
             vision_config.hidden_size,
             vision_config.intermediate_size,
+            vision_config.num_heads,
             vision_config.in_channels * vision_config.temporal_patch_size * vision_config.patch_size**2,
             vision_config.window_size // vision_config.patch_size,
             vision_config.spatial_merge_size,
@@ -126,9 +129,22 @@ def published_config(name: str) -> Qwen2_5_VLConfig:
     )
 
 
-def meta_model(name: str) -> Qwen2_5_VLForConditionalGeneration:
-    """Build a published size on the meta device: every shape is there, no weight is."""
+def config_of(path: str) -> Qwen2_5_VLConfig:
+    """Return the configuration of a checkpoint: that of a folder, or a published one by its hub name; asks no hub.
+
+    Raises ValueError for what is neither.
+    """
+    if not Path(path).is_dir():
+        return published_config(path)
+    try:
+        return Qwen2_5_VLConfig.from_pretrained(path, local_files_only=True)
+    except OSError as error:
+        raise ValueError(f"{path} has no config.json that can be read: give the folder of a checkpoint") from error
+
+
+def meta_model(path: str) -> Qwen2_5_VLForConditionalGeneration:
+    """Build a model of the size of a checkpoint on the meta device: every shape is there, no weight is."""
     with torch.device("meta"):
-        model = Qwen2_5_VLForConditionalGeneration(published_config(name))
+        model = Qwen2_5_VLForConditionalGeneration(config_of(path))
     use_batched_windows(model)
     return model

@@ -59,7 +59,7 @@ def test_reading_at_the_released_settings(size, shared_tflop, repeated_tflop):
 
 
 def test_vision_with_windows():
-    tower = Tower(depth=3, full_layers=1, hidden=4, ffn=6, patch_values=5, window=4, merge=2, out=7)
+    tower = Tower(depth=3, full_layers=1, hidden=4, ffn=6, heads=2, patch_values=5, window=4, merge=2, out=7)
     # 2 steps of 6 x 4 patches, windows of 4 x 4 and 2 x 4
     full_pairs, window_pairs = 2 * 24**2, 2 * (16**2 + 8**2)
     layers = 3 * (4 * 16 + 3 * 24)  # a patch: queries, keys, values, output; three of 4 x 6
