@@ -53,10 +53,10 @@ def _draw(panel: Panel, spans: Sequence[PhaseSpan], folder: Path, width_in: floa
             _draw_points(axes, curve)
         else:
             _draw_line(axes, curve, [span.start_step for span in spans], panel.is_noisy)
-    _finish(axes, "training step")
-    _draw_phases(axes, spans)
+    finish(axes, "training step")
+    draw_phases(axes, spans)
     if named:
-        _draw_legend(axes, num_columns, LEGEND_ROW_IN if spans else 0.0)
+        draw_legend(axes, num_columns, LEGEND_ROW_IN if spans else 0.0)
     return save(figure, f"curve_{panel.name}", panel.title, folder)
 
 
@@ -78,7 +78,8 @@ def _draw_points(axes: Axes, curve: Curve) -> None:
     axes.plot(steps, values, color=COLOURS[curve.colour], linewidth=0.9, label=curve.label, zorder=3, **dots)
 
 
-def _draw_phases(axes: Axes, spans: Sequence[PhaseSpan]) -> None:
+def draw_phases(axes: Axes, spans: Sequence[PhaseSpan]) -> None:
+    """The phases as named bands behind the curves, which then end where the last phase does."""
     for index, span in enumerate(spans):
         if index % 2 == 0:
             axes.axvspan(span.start_step, span.end_step, color=COLOURS["band"], linewidth=0, zorder=0)
@@ -91,7 +92,8 @@ def _draw_phases(axes: Axes, spans: Sequence[PhaseSpan]) -> None:
         axes.set_xlim(spans[0].start_step, spans[-1].end_step)
 
 
-def _finish(axes: Axes, x_label: str) -> None:
+def finish(axes: Axes, x_label: str) -> None:
+    """Grid, ticks and labels that all curves have."""
     axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel(x_label)
@@ -101,7 +103,8 @@ def _finish(axes: Axes, x_label: str) -> None:
     axes.margins(x=0.01)
 
 
-def _draw_legend(axes: Axes, num_columns: int, raised_in: float) -> None:
+def draw_legend(axes: Axes, num_columns: int, raised_in: float) -> None:
+    """The legend above the axes, `raised_in` inches higher where something stands between."""
     height_in = axes.bbox.height / axes.get_figure().dpi
     anchor = (0, 1 + (raised_in + 0.03) / height_in)
     axes.legend(loc="lower left", bbox_to_anchor=anchor, ncols=num_columns, **LEGEND_SPACING)
@@ -121,8 +124,8 @@ def draw_cold_start(run: RunRecord, folder: Path) -> Picture | None:
     step, value = found[0].steps[-1], found[0].values[-1]
     axes.plot([step], [value], marker="o", markersize=9, markerfacecolor="none", markeredgecolor=COLOURS["ink"])
     axes.annotate(f"stopped at {step:.0f}", (step, value), (-6, 9), textcoords="offset points", ha="right")
-    _finish(axes, "supervised step")
+    finish(axes, "supervised step")
     axes.margins(x=0.02)
     axes.set_ylim(0, 1.25 * max(value, target or 0.0, *(curve.values.max() for curve in found)) or 1.0)
-    _draw_legend(axes, 4, 0.0)
+    draw_legend(axes, 4, 0.0)
     return save(figure, "curve_cold_start", "Held-out mean IoU", folder)

@@ -17,7 +17,7 @@ SHORT_TEXT_CHARS = 420
 MAX_TEXT_CHARS = 20_000
 """A text is clipped to the first, unfolds to the second; beyond that the page names the file that has all of it."""
 MAX_LISTED_SEGMENTS = 12
-OWN_PICTURES = ("curve_*.png", "timeline_*.png", "failure_*.png", "reward_*.png")
+OWN_PICTURES = ("curve_*.png", "timeline_*.png", "failure_*.png", "reward_*.png", "sweep_*.png")
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,11 @@ def _table(mode: str, scores: Scores) -> StageTable:
     true_counts = columns.get(TRUE_COUNT, [None] * len(scores))
     cells = [_cells(values, best_rows(name, values, true_counts)) for name, values in columns.items()]
     rows = tuple((stage_title(stage), tuple(column[row] for column in cells)) for row, stage in enumerate(scores))
-    return StageTable(mode, tuple(_column(name, mode) for name in names), rows)
+    return StageTable(mode, tuple(score_column(name, mode) for name in names), rows)
 
 
-def _column(name: str, mode: str) -> Column:
+def score_column(name: str, mode: str) -> Column:
+    """How a held-out score is headed; those measured at several thresholds share a group."""
     key = HELD_OUT_SCORES.get(name) or describe(held_out_key(mode, name))
     group, at, threshold = key.label.partition("@")
     if at:

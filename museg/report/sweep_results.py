@@ -1,0 +1,147 @@
+"""A sweep's numbers: the final held-out scores of each configuration over its seeds, and against a baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from museg.metrics.keys import HELD_OUT_SCORES, MODES
+from museg.report.facts import signed
+from museg.report.run_folder import RunRecord
+from museg.report.sweep_folder import Status, SweepMember, SweepRecord
+from museg.report.sweep_settings import Settings
+from museg.report.sweep_statistics import Estimate, estimate, paired_difference
+from museg.report.tolerant import clip, number
+
+ScoreKey = tuple[str, str]
+"""Decoding mode and name of a held-out score."""
+ONLY = "every run"
+"""Label where all members have the same settings."""
+MAX_LABEL_CHARS = 120
+MAX_SCORES = 100
+"""Scores looked at; more are no measurement of ours."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The members with the same settings, and their final scores by seed."""
+
+    label: str
+    """The settings as they would be typed: `reward=maximum, phase.steps=40`."""
+    settings: Settings
+    members: tuple[SweepMember, ...]
+    scores: Mapping[ScoreKey, Mapping[str, float]] = field(repr=False)
+    """Score -> seed -> value after the last phase, of finished members only."""
+
+    @property
+    def num_finished(self) -> int:
+        """Seeds with a finished member."""
+        return len(_by_seed(self.members))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One score of one configuration: over its seeds, and minus the baseline over the seeds that both have."""
+
+    estimate: Estimate
+    difference: Estimate | None
+
+
+def configurations(sweep: SweepRecord) -> list[Configuration]:
+    """The configurations in the order of their first members; members of which nothing is known belong to none."""
+    groups: dict[tuple[str, ...], list[SweepMember]] = {}
+    for member in sweep.members:
+        if member.settings is not None:
+            groups.setdefault(tuple(member.settings.values()), []).append(member)
+    return [_configuration(members) for members in groups.values()]
+
+
+def _configuration(members: Sequence[SweepMember]) -> Configuration:
+    settings = members[0].settings or {}
+    label = clip(", ".join(f"{name}={value}" for name, value in settings.items()), MAX_LABEL_CHARS)
+    scores: dict[ScoreKey, dict[str, float]] = {}
+    for seed, member in _by_seed(members).items():
+        for key, value in stage_scores(member.run, -1).items():
+            scores.setdefault(key, {})[seed] = value
+    return Configuration(label or ONLY, settings, tuple(members), scores)
+
+
+def _by_seed(members: Sequence[SweepMember]) -> dict[str, SweepMember]:
+    """Finished members by seed; of several with one seed the last."""
+    return {member.seed: member for member in members if member.status is Status.FINISHED}
+
+
+def stage_scores(run: RunRecord | None, place: int) -> dict[ScoreKey, float]:
+    """The held-out scores of one stage of a run, counted from 0 or from the end (-1); none where there is no such."""
+    stages = list(run.held_out.values()) if run else []
+    modes = stages[place] if stages else {}
+    found = {(mode, name): number(value) for mode in MODES for name, value in modes.get(mode, {}).items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def score_keys(found: Sequence[Configuration]) -> list[ScoreKey]:
+    """Every score that some configuration has: greedy ones first, in the order in which they are documented."""
+    present = {key for configuration in found for key in configuration.scores}
+    order = list(HELD_OUT_SCORES)
+    places = {key: order.index(key[1]) if key[1] in order else len(order) for key in present}
+    return sorted(present, key=lambda key: (MODES.index(key[0]), places[key], key[1]))[:MAX_SCORES]
+
+
+def choose_baseline(found: Sequence[Configuration], label: str | None) -> Configuration | None:
+    """The configuration that the others are compared with: the named one, else the first that has finished members.
+
+    Raises:
+        ValueError: there is none of that label.
+    """
+    if label is None:
+        return next((configuration for configuration in found if configuration.num_finished), None)
+    for configuration in found:
+        if configuration.label == label:
+            return configuration
+    raise ValueError(f"baseline={label}: choose one of {'; '.join(c.label for c in found)}")
+
+
+def result(configuration: Configuration, key: ScoreKey, baseline: Configuration | None) -> Result | None:
+    """One score of a configuration; None where no member has it, and no difference of the baseline to itself."""
+    over_seeds = estimate(list(configuration.scores.get(key, {}).values()))
+    if over_seeds is None:
+        return None
+    if baseline is None or configuration.label == baseline.label:
+        return Result(over_seeds, None)
+    return Result(over_seeds, paired_difference(configuration.scores[key], baseline.scores.get(key, {})))
+
+
+def start_estimate(sweep: SweepRecord, key: ScoreKey) -> Estimate | None:
+    """The score before the first step of reinforcement, over the seeds; members of a seed count once."""
+    found = [(member.seed, stage_scores(member.run, 0)) for member in sweep.members]
+    return estimate(list({seed: scores[key] for seed, scores in found if key in scores}.values()))
+
+
+def remarks(sweep: SweepRecord, found: Sequence[Configuration]) -> list[str]:
+    """What a reader of the numbers must know: members that count twice, and seeds whose members began unlike."""
+    told = []
+    for configuration in found:
+        finished = [member for member in configuration.members if member.status is Status.FINISHED]
+        if len(finished) > configuration.num_finished:
+            told.append(f"{configuration.label}: several members have the same seed; the last of them counts")
+    starts: dict[str, set[float]] = {}
+    for member in sweep.members:
+        value = stage_scores(member.run, 0).get(("greedy", "mean_iou"))
+        if value is not None:
+            starts.setdefault(member.seed, set()).add(value)
+    unlike = [seed for seed, values in starts.items() if max(values) - min(values) > 1e-6]
+    if unlike:
+        told.append(f"members of seed {', '.join(unlike)} did not start from the same weights")
+    return told
+
+
+def outcome(found: Sequence[Configuration], baseline: Configuration | None) -> str:
+    """The sweep's result in one sentence: which configurations differ clearly from the baseline."""
+    key = ("sampled", "mean_iou")
+    compared = [(c.label, result(c, key, baseline)) for c in found if baseline and c.label != baseline.label]
+    known = [(label, r.difference) for label, r in compared if r and r.difference and r.difference.low is not None]
+    if not known:
+        return "Too few members are finished to compare configurations: a difference takes two seeds that both have."
+    clear = [f"{label} ({signed(d.mean)})" for label, d in known if d.is_clear]
+    if clear:
+        return f"In sampled mean IoU, clearly unlike {baseline.label}: {', '.join(clear)}."
+    which = "no configuration" if len(known) == len(compared) else "none of those that can be compared yet"
+    return f"In sampled mean IoU {which} differs from {baseline.label} by more than seeds do: every interval holds 0."
