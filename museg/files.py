@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +19,29 @@ def write_whole(file: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(file)
     return file
+
+
+def check_free(folder: Path) -> None:
+    """Raise ValueError where there is a file of that name, or a folder that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} holds something already: choose another folder, or empty that one")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder under another name beside it; it gets its own once everything is in it, and never in part.
+
+    Raises ValueError where it is not free.
+    """
+    folder = folder.resolve()
+    check_free(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(folder)  # takes the place of an empty folder
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sha256_of(file: Path) -> str:

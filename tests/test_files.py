@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from museg.files import sha256_of, version_of, write_whole
+from museg.files import sha256_of, version_of, whole_folder, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -32,3 +32,27 @@ def test_digest_of_a_file(tmp_path):
 def test_versions():
     assert version_of("numpy")[0].isdigit()
     assert version_of("no-such-package") is None
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with whole_folder(tmp_path / "new" / "a") as folder:
+        (folder / "file").write_text("content")
+        assert not (tmp_path / "new" / "a").exists()
+    assert (tmp_path / "new" / "a" / "file").read_text() == "content"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="disk full"), whole_folder(tmp_path / "a") as folder:
+        (folder / "file").write_text("half")
+        raise OSError("disk full")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+
+
+def test_a_folder_that_holds_something_is_not_replaced(tmp_path):
+    write_whole(tmp_path / "a" / "mine", "mine")
+    for taken in (tmp_path / "a", tmp_path / "a" / "mine"):
+        with pytest.raises(ValueError, match="holds something already"), whole_folder(taken):
+            raise AssertionError("nothing may be written")
+    assert (tmp_path / "a" / "mine").read_text() == "mine"

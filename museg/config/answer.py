@@ -96,7 +96,8 @@ def checkpoint_folder(checkpoint: str) -> str:
     if (folder / "checkpoints").is_dir():
         raise ValueError(
             f"checkpoint={checkpoint} is a training run that has not ended: it has no {EXPORTED}/ yet. "
-            f"Continue it with: python train.py resume={checkpoint}"
+            f"Continue it with: python train.py resume={checkpoint}, or export what it has so far: "
+            f"python -m museg.commands.export run={checkpoint} output=FOLDER"
         )
     return checkpoint
 
