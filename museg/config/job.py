@@ -1,15 +1,13 @@
 """From a validated configuration (plain containers) to the values a training run is made of."""
 
 import inspect
-import uuid
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
-
+from museg.config.completion_timelines import draw_completions
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
@@ -17,12 +15,14 @@ from museg.policy.loading import Policy, chosen_attention
 from museg.policy.rollout import RolloutSettings
 from museg.targets import TARGET, build, locate
 from museg.training import job as settings
+from museg.training.mirrors import Dashboard, ScalarDashboard
 from museg.training.progress import ProgressLine
+from museg.training.wandb_dashboard import WandbDashboard
 from museg.video.budget import FrameBudget
 
 
 def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
-    """Everything `museg.training.run` needs; model, data and loggers are made later, when the run asks for them."""
+    """Everything `museg.training.run` needs; model, data and dashboards are made later, when the run asks for them."""
     prompt, video, trainer = config["prompt"], config["video"], config["trainer"]
     return settings.TrainingJob(
         name=config["name"],
@@ -32,7 +32,8 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         module_options={key: value for key, value in config["method"].items() if key != TARGET},
         make_policy=partial(_build_policy, config["model"], trainer),
         make_data=partial(_build_data, config["dataset"]),
-        make_loggers=partial(_build_loggers, config),
+        make_dashboards=partial(_build_dashboards, config),
+        keeps_best_model=any(node.get("best_model", False) for node in config["logger"].values()),
         reward=build(config["reward"]),
         schedule=build_schedule(**config["phase"]),
         wordings={name: PromptWording(**wording) for name, wording in prompt["wordings"].items()},
@@ -89,20 +90,15 @@ def _build_data(node: Mapping[str, Any]) -> GroundingData:
             line.close()
 
 
-def _build_loggers(config: Mapping[str, Any], run_dir: Path) -> list[Logger]:
-    """The loggers of a run, told its settings; a resumed run goes on in the W&B run that it began."""
-    loggers = []
-    for node in config["logger"].values():
-        is_wandb = locate(node[TARGET]).__name__ == "WandbLogger"
-        extra = {"id": _wandb_id(run_dir), "resume": "allow"} if is_wandb else {}
-        loggers.append(build(node, save_dir=str(run_dir), **extra))
-        loggers[-1].log_hyperparams({key: value for key, value in config.items() if key != "logger"})
-    return loggers
+def _build_dashboards(config: Mapping[str, Any], run_dir: Path) -> list[Dashboard]:
+    """The dashboards of a run, told its settings."""
+    told = {key: value for key, value in config.items() if key != "logger"}
+    return [_build_dashboard(node, told, run_dir) for node in config["logger"].values()]
 
 
-def _wandb_id(run_dir: Path) -> str:
-    """The name under which W&B knows this run folder, made up at its first use."""
-    file = run_dir / "wandb_id.txt"
-    if not file.exists():
-        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-    return file.read_text(encoding="utf-8")
+def _build_dashboard(node: Mapping[str, Any], told: Mapping[str, Any], run_dir: Path) -> Dashboard:
+    if locate(node[TARGET]) is WandbDashboard:
+        return build(node, save_dir=str(run_dir), config=told, draw=draw_completions)
+    logger = build(node, save_dir=str(run_dir))
+    logger.log_hyperparams(told)
+    return ScalarDashboard(logger)

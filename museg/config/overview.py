@@ -22,7 +22,7 @@ Most used settings
   model.lora.rank=16    a low-rank adapter trains, in place of all weights
   prompts_per_step=...  questions per optimizer step; rollout.num_generations=... completions for each
   validation.every_steps=... checkpoint.every_steps=...
-  logger=wandb logger.wandb.offline=true
+  logger=wandb          a dashboard besides metrics.csv; offline where there is no API key
   resume=auto hydra.run.dir=FOLDER      continue there, or start there
 
 More help

@@ -30,7 +30,7 @@ TEXT_TOKENS = 256
 """What the text of a prompt (estimated: 150 tokens) and a short answer take beside the video."""
 
 REQUIRED_PACKAGES = {
-    "WandbLogger": ("wandb", "pip install wandb"),
+    "WandbDashboard": ("wandb", "pip install wandb, or leave logger=wandb out: metrics.csv is always written"),
     "TensorBoardLogger": ("tensorboard", "pip install tensorboard"),
     "DeepSpeedStrategy": ("deepspeed", "pip install -e '.[gpu]', or choose trainer=single_gpu or trainer=ddp"),
 }

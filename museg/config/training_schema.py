@@ -66,15 +66,17 @@ class DeepSpeedConfig:
 
 @dataclass
 class WandbConfig:
-    """Lightning's Weights & Biases logger; the run adds its own folder as `save_dir`."""
+    """A run in Weights & Biases; the run adds its own folder, its settings and who draws."""
 
-    _target_: str = "lightning.pytorch.loggers.WandbLogger"
+    _target_: str = "museg.training.wandb_dashboard.WandbDashboard"
     project: str = MISSING
     name: str = MISSING
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
-    offline: bool = False
+    offline: bool | None = None
+    timelines: int = number(minimum=0)
+    best_model: bool = MISSING
 
 
 @dataclass

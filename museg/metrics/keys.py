@@ -75,6 +75,24 @@ HELD_OUT_SCORES: dict[str, MetricKey] = {
     "completion_tokens": MetricKey("completion length", "tokens", "mean length of an answer, end token included"),
 }
 
+STEP_KEY, PHASE_KEY = "step", "phase"
+COLD_START_STEP_KEY = "cold_start/step"
+COMPLETIONS_KEY, TIMELINES_KEY = "completions", "timelines"
+
+DASHBOARD_KEYS: dict[str, MetricKey] = {
+    STEP_KEY: MetricKey("step", "steps", "finished reinforcement steps: the x-axis of all but the cold start"),
+    PHASE_KEY: MetricKey("phase", "", "number of the step's phase, from 0 in the order of phase.phases"),
+    COLD_START_STEP_KEY: MetricKey("cold start step", "steps", "finished supervised steps: the cold start's x-axis"),
+    "cold_start/loss": MetricKey("cold start loss", "", "loss of the supervised step"),
+    "cold_start/mean_iou": MetricKey("cold start mean IoU", "", "mean IoU of greedy answers to held-out clips"),
+    COMPLETIONS_KEY: MetricKey("completions", "", "table of a step's sampled completions with what they earned"),
+    TIMELINES_KEY: MetricKey("timelines", "", "pictures of true and answered segments of some of these prompts"),
+}
+"""What a dashboard gets besides the columns of the run log, whose index columns and files say the same."""
+
+COLD_START_COLUMNS = {"cold_start/loss": "loss/total", "cold_start/mean_iou": "held_out/greedy/mean_iou"}
+"""Key of a dashboard -> the column of the run log that a row of the cold start has it in."""
+
 
 def reward_key(term: str) -> str:
     """Key of one unweighted reward term."""
@@ -94,8 +112,9 @@ def columns(reward_terms: Iterable[str]) -> list[str]:
 
 def describe(key: str) -> MetricKey:
     """Label, unit and meaning of a key; a key nobody defined describes itself."""
-    if key in TRAIN_KEYS:
-        return TRAIN_KEYS[key]
+    defined = TRAIN_KEYS | DASHBOARD_KEYS
+    if key in defined:
+        return defined[key]
     kind, _, rest = key.partition("/")
     if kind == "reward":
         return MetricKey(rest, "", f"unweighted reward term {rest}, mean over the step's rollouts")

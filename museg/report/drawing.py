@@ -106,16 +106,29 @@ def save(figure: Figure, name: str, title: str, folder: Path) -> Picture:
 
     Must be called inside `drawing_style`. Missing glyphs are drawn as boxes in the PNG; the SVG keeps the text.
     """
-    png = folder / f"{name}.png"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    png, svg = folder / f"{name}.png", io.StringIO()
+    with _missing_glyphs_allowed():
         figure.patch.set_visible(False)
-        svg = io.StringIO()
         figure.savefig(svg, format="svg")
+    png.write_bytes(png_of(figure, title))
+    return Picture(name, title, inline_svg(svg.getvalue(), name, title), png)
+
+
+def png_of(figure: Figure, title: str) -> bytes:
+    """The drawing as a PNG that stands alone, under its title. Must be called inside `drawing_style`."""
+    png = io.BytesIO()
+    with _missing_glyphs_allowed():
         figure.patch.set_visible(True)
         figure.suptitle(title, x=0.01, y=1.0, ha="left", va="bottom", fontsize=10, color=COLOURS["ink"])
         figure.savefig(png, format="png", dpi=PNG_DPI, bbox_inches="tight", pad_inches=0.12, facecolor="white")
-    return Picture(name, title, inline_svg(svg.getvalue(), name, title), png)
+    return png.getvalue()
+
+
+@contextmanager
+def _missing_glyphs_allowed() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def inline_svg(svg: str, name: str, title: str) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from museg.report.drawing import COLOURS, Margins, Picture, new_axes, save
+from museg.report.drawing import COLOURS, Margins, Picture, drawing_style, new_axes, png_of, save
 from museg.report.facts import stage_title, stages
 from museg.report.run_folder import Prediction, RunRecord
 from museg.report.tolerant import clip
@@ -94,7 +95,21 @@ def draw_timelines(chosen: Sequence[Timeline], folder: Path) -> list[DrawnTimeli
     return [DrawnTimeline(timeline, _draw(timeline, index, folder)) for index, timeline in enumerate(chosen, start=1)]
 
 
+def timeline_png(timeline: Timeline) -> bytes:
+    """One timeline as a PNG for use outside a page."""
+    with drawing_style():
+        return png_of(_figure(timeline), _title(timeline))
+
+
 def _draw(timeline: Timeline, index: int, folder: Path) -> Picture:
+    return save(_figure(timeline), f"timeline_{index:02d}", _title(timeline), folder)
+
+
+def _title(timeline: Timeline) -> str:
+    return clip(f"{timeline.example.query} ({timeline.why})", 110).replace("\n", " ")
+
+
+def _figure(timeline: Timeline) -> Figure:
     targets = merge([segment for segment in timeline.example.targets if segment.end_s > segment.start_s])
     length_s = axis_length_s(timeline)
     num_rows = 1 + len(timeline.rows)
@@ -118,8 +133,7 @@ def _draw(timeline: Timeline, index: int, folder: Path) -> Picture:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter("{x:g} s")
-    title = clip(f"{timeline.example.query} ({timeline.why})", 110).replace("\n", " ")
-    return save(figure, f"timeline_{index:02d}", title, folder)
+    return figure
 
 
 def axis_length_s(timeline: Timeline) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
 
 from museg.data.quarantine import Quarantine
 from museg.training import processes
+from museg.training.best_model import BEST_KEY, BestModel
 from museg.training.checkpoints import write_checkpoint
 from museg.training.held_out import Evaluation, HeldOutSet
 from museg.training.job import TrainingJob
@@ -25,7 +25,7 @@ MAX_EMPTY_STEPS = 10
 
 
 class StepLogger(Callback):
-    """Writes one `train` row per step to the run log and to every logger, with our step as the x-axis.
+    """Writes one `train` row per step to the run log, which the dashboards follow.
 
     What a checkpoint took is in the row after it: a row is on disk before the checkpoint that counts its step.
     """
@@ -55,11 +55,7 @@ class StepLogger(Callback):
                 **self.checkpointer.taken_timings(),
             }
             if trainer.is_global_zero:
-                self.run_log.add(step, phase, "train", metrics)
-                self.run_log.add_completions(outputs["completions"])
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=step)
-                log_table(logger, outputs["completions"], step)
+                self.run_log.add(step, phase, "train", metrics, completions=outputs["completions"])
         self.refuse_to_train_on_nothing(metrics)
 
     def refuse_to_train_on_nothing(self, metrics: Mapping[str, float]) -> None:
@@ -72,25 +68,23 @@ class StepLogger(Callback):
             )
 
 
-def log_table(logger: Logger, completions: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Show sampled completions where the logger has tables (W&B)."""
-    if completions and hasattr(logger, "log_table"):
-        columns = ["example_id", "query", "targets", "text", "reward"]
-        data = [[str(record[column]) for column in columns] for record in completions]
-        logger.log_table("completions", columns=columns, data=data, step=step)
-
-
 class HeldOutEvaluator(Callback):
-    """Evaluates at the start, every `validation.every_steps` steps and where a phase ends, whose answers it keeps."""
+    """Evaluates at the start, every `validation.every_steps` steps and where a phase ends, whose answers it keeps.
 
-    def __init__(self, held_out: HeldOutSet, run_log: RunLog, job: TrainingJob, run_dir: Path, start_name: str) -> None:
-        self.held_out, self.run_log, self.job, self.run_dir, self.start_name = (
-            held_out,
-            run_log,
-            job,
-            run_dir,
-            start_name,
-        )
+    `best` is offered the policy after each look.
+    """
+
+    def __init__(
+        self,
+        held_out: HeldOutSet,
+        run_log: RunLog,
+        job: TrainingJob,
+        run_dir: Path,
+        start_name: str,
+        best: BestModel | None = None,
+    ) -> None:
+        self.held_out, self.run_log, self.job, self.run_dir = held_out, run_log, job, run_dir
+        self.start_name, self.best = start_name, best
         self.stage_ends = {end: name for name, end in job.schedule.ends().items()}
         self.latest: Evaluation | None = None
 
@@ -116,8 +110,8 @@ class HeldOutEvaluator(Callback):
             self.run_log.add(module.steps_done, phase, "validation", metrics)
             if stage:
                 write_predictions(self.run_dir / "predictions" / f"{stage}.jsonl", self.latest)
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=module.steps_done)
+        if self.best is not None:
+            self.best.offer(module.steps_done, metrics[BEST_KEY])
 
 
 def evaluate_held_out(

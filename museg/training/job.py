@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.loggers import Logger
-
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import PhaseSchedule
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
 from museg.rewards.mix import RewardMix
+from museg.training.mirrors import Dashboard
 from museg.video.budget import FrameBudget
 
 
@@ -140,7 +139,8 @@ class ColdStartSettings:
 class TrainingJob:
     """One run, as `config` records it in the run folder.
 
-    `profile` measures the parts of its steps. `make_*` are called once, when the run needs the thing.
+    `profile` measures the parts of its steps, `keeps_best_model` keeps the best model in `best/`. `make_*` are called
+    once, when the run needs the thing.
     `module_class(policy, job, [reference,] **module_options)` is what trains.
     """
 
@@ -151,7 +151,8 @@ class TrainingJob:
     module_options: Mapping[str, Any]
     make_policy: Callable[[], Policy]
     make_data: Callable[[], GroundingData]
-    make_loggers: Callable[[Path], list[Logger]]
+    make_dashboards: Callable[[Path], list[Dashboard]]
+    keeps_best_model: bool
     reward: RewardMix
     schedule: PhaseSchedule
     wordings: Mapping[str, PromptWording]

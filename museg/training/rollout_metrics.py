@@ -54,6 +54,7 @@ def completion_records(
             "example_id": example.example_id,
             "query": example.query,
             "targets": example.targets,
+            "duration_s": example.duration_s,
             "text": text,
             "reward": score.total,
             "terms": dict(score.terms),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import Logger
 
 from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
@@ -30,6 +29,7 @@ from museg.policy.loading import EXPORTED
 from museg.policy.reference import WEIGHTS_FILE, reference_of
 from museg.training import processes
 from museg.training.base_model import put_adapter_on
+from museg.training.best_model import BestModel
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
 from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
 from museg.training.cold_start import (
@@ -42,6 +42,7 @@ from museg.training.cold_start import (
 )
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
+from museg.training.mirrors import shown
 from museg.training.phased_module import Stopwatch
 from museg.training.profile import Parts, profiled
 from museg.training.progress import ProgressBar, ProgressLine
@@ -49,7 +50,7 @@ from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
 from museg.training.summary import finished_summary, training_s, write_summary
-from museg.training.trainers import close, lightning_trainer, torch_threads
+from museg.training.trainers import lightning_trainer, torch_threads
 
 COLD_START_FILE = "cold_start.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -67,7 +68,7 @@ def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[st
     Several processes train one run, in the folder of the first. Raises `ValueError` when the folder may not be used so,
     and `Stopped` when a signal ended the run early (the folder can then be continued with `resume="auto"`).
     """
-    with processes.joined(lightning_trainer(job, run_dir, [], [])), torch_threads(job.trainer.num_threads):
+    with processes.joined(lightning_trainer(job, run_dir, [])), torch_threads(job.trainer.num_threads):
         run_dir = processes.shared_folder(run_dir)
         processes.on_first(lambda: open_run_folder(run_dir, job.config, resume))
         finished = processes.on_first(lambda: finished_summary(job, run_dir))
@@ -94,22 +95,16 @@ class Run:
         self.policy = self.job.make_policy()
         if self.job.trainer.compile:
             compile_parts(self.policy.model)
-        loggers = self.job.make_loggers(self.run_dir)
         timings_s["prepare"] = watch.lap_s()
-        try:
-            with self.clip_loader() as self.clips:
-                self.held_out = self.held_out_set()
-                timings_s["decode_held_out"] = watch.lap_s()
-                start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
-                with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
-                    self.run_fits(loggers, parts)
-        except BaseException:
-            close(loggers, has_failed=True)
-            raise
-        close(loggers, has_failed=False)
+        with shown(self.log, self.run_dir, self.job.make_dashboards), self.clip_loader() as self.clips:
+            self.held_out = self.held_out_set()
+            timings_s["decode_held_out"] = watch.lap_s()
+            start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
+            with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
+                self.run_fits(parts)
 
         def finish() -> dict[str, Any]:
-            export(merged(self.policy), self.run_dir / EXPORTED, budget=self.job.budget)
+            self.write_model(self.run_dir / EXPORTED)
             # Both are read from what the run recorded, so that they hold after a resume too.
             timings_s["cold_start"] = start.wall_s if start else 0.0
             timings_s["training"] = training_s(self.log)
@@ -200,7 +195,7 @@ class Run:
         module = ColdStartModule(self.policy, self.job, held_out, self.stop, show)
         stream = StepStream(self.clips, examples_of, -settings.max_steps, 0)
         try:
-            return run_cold_start(self.trainer([StopListener(self.stop)], [], is_sharded=False), module, stream)
+            return run_cold_start(self.trainer([StopListener(self.stop)], is_sharded=False), module, stream)
         finally:
             line.close()
 
@@ -214,23 +209,28 @@ class Run:
         file = self.run_dir / COLD_START_FILE
         return ColdStartRecord(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
-    def run_fits(self, loggers: list[Logger], parts: Parts | None) -> None:
+    def write_model(self, folder: Path) -> None:
+        """The policy as it is now, as a Hugging Face folder."""
+        export(merged(self.policy), folder, budget=self.job.budget)
+
+    def run_fits(self, parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
         self.put_adapter_on()
         done = self.checkpoint.global_step if self.checkpoint else 0
-        self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name)
+        best = BestModel(self.run_dir, self.log, self.write_model) if self.job.keeps_best_model else None
+        self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name, best)
         self.checkpointer = Checkpointer(self.job, self.run_dir, self.stop)
         for fit in self.job.schedule.fits():
             if fit.end_step > done:
                 continued = self.checkpoint if self.checkpoint and fit.start_step < done else None
                 if self.checkpoint and fit.start_step == done:  # killed between two fits
                     self.load_weights(self.checkpoint)
-                self.run_fit(fit, continued, loggers, parts)
+                self.run_fit(fit, continued, parts)
                 self.stop.raise_if_requested()
         if done == self.job.schedule.total_steps:
             self.load_weights(self.checkpoint)
 
-    def run_fit(self, fit: Fit, continued: Checkpoint | None, loggers: list[Logger], parts: Parts | None) -> None:
+    def run_fit(self, fit: Fit, continued: Checkpoint | None, parts: Parts | None) -> None:
         """One Lightning fit, from its first step or from a checkpoint inside it."""
         job, first_step = self.job, continued.global_step if continued else fit.start_step
         module = self.module(fit, continued)
@@ -245,7 +245,7 @@ class Run:
             self.checkpointer,
             *([StepClock(parts)] if parts else []),
         ]
-        self.trainer(callbacks, loggers).fit(
+        self.trainer(callbacks).fit(
             module,
             stream,
             ckpt_path=str(continued.state_file) if continued else None,
@@ -276,8 +276,6 @@ class Run:
         weights = checkpoint.weights()
         load_trained(self.policy, {name.removeprefix("model."): value for name, value in weights.items()})
 
-    def trainer(
-        self, callbacks: Iterable[pl.Callback], loggers: list[Logger], *, is_sharded: bool = True
-    ) -> pl.Trainer:
+    def trainer(self, callbacks: Iterable[pl.Callback], *, is_sharded: bool = True) -> pl.Trainer:
         """A Lightning trainer for one fit."""
-        return lightning_trainer(self.job, self.run_dir, callbacks, loggers, is_sharded=is_sharded)
+        return lightning_trainer(self.job, self.run_dir, callbacks, is_sharded=is_sharded)

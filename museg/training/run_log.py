@@ -2,9 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from museg.files import write_whole
 
@@ -12,28 +12,64 @@ INDEX_COLUMNS = ("step", "phase", "kind", "cold_start_step")
 """`step` counts finished reinforcement steps; `kind` is train, validation or cold_start."""
 
 
+class LogRow(NamedTuple):
+    """One row of the run log, with the completions of its step where it has any."""
+
+    step: int
+    phase: str
+    kind: str
+    metrics: Mapping[str, float]
+    cold_start_step: int | None = None
+    completions: Sequence[Mapping[str, Any]] = ()
+
+
+class Mirror(Protocol):
+    """Shows the run log somewhere else. Rows are counted from 0 over the whole run, across resumes."""
+
+    def catch_up(self, rows: Iterable[LogRow]) -> None:
+        """Hear of all rows that an earlier process recorded, from row 0 on."""
+
+    def add(self, number: int, row: LogRow) -> None:
+        """Take over a new row; the steps after a checkpoint are told again when a run is resumed from it."""
+
+
 class RunLog:
     """Appends rows to `metrics.csv` (one wide table, empty cell = not measured) and lines to `completions.jsonl`.
 
     Every row is flushed when written, so a killed run keeps what it logged. `forget_after(step)` drops what a resumed
-    run is about to log again.
+    run is about to log again. `show_in` tells mirrors of every row, those recorded already included.
     """
 
     def __init__(self, run_dir: Path, metric_columns: Sequence[str]) -> None:
         self.metrics_file = run_dir / "metrics.csv"
         self.completions_file = run_dir / "completions.jsonl"
         self.columns = [*INDEX_COLUMNS, *metric_columns]
+        self.mirrors: list[Mirror] = []
+        self.num_mirrored = 0
         if not self.metrics_file.exists() or not self.metrics_file.stat().st_size:
             write_whole(self.metrics_file, ",".join(self.columns) + "\n")
 
     def add(
-        self, step: int, phase: str, kind: str, metrics: Mapping[str, float], cold_start_step: int | None = None
+        self,
+        step: int,
+        phase: str,
+        kind: str,
+        metrics: Mapping[str, float],
+        cold_start_step: int | None = None,
+        completions: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Append one row; a metric that has no column is our own mistake and raises `ValueError`."""
+        """Append one row, and the completions of its step.
+
+        A metric that has no column is our own mistake and raises `ValueError`.
+        """
         index = {"step": step, "phase": phase, "kind": kind, "cold_start_step": cold_start_step}
         with self.metrics_file.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             writer.writerow(index | {key: repr(float(value)) for key, value in metrics.items()})
+        self.add_completions(completions)
+        for mirror in self.mirrors:
+            mirror.add(self.num_mirrored, LogRow(step, phase, kind, metrics, cold_start_step, completions))
+        self.num_mirrored += 1
 
     def add_completions(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Append sampled completions, one JSON object a line."""
@@ -44,6 +80,25 @@ class RunLog:
         """All rows written so far, as text."""
         with self.metrics_file.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
+
+    def recorded(self) -> Iterator[LogRow]:
+        """All rows written so far, as they were added."""
+        completions: dict[int, list[dict[str, Any]]] = {}
+        if self.completions_file.exists():
+            for line in map(json.loads, self.completions_file.read_text(encoding="utf-8").splitlines()):
+                completions.setdefault(line["step"], []).append(line)
+        for row in self.rows():
+            step, supervised = int(row["step"]), row["cold_start_step"]
+            metrics = {key: float(row[key]) for key in self.columns if key not in INDEX_COLUMNS and row[key]}
+            of_step = completions.get(step, []) if row["kind"] == "train" else []
+            yield LogRow(step, row["phase"], row["kind"], metrics, int(supervised) if supervised else None, of_step)
+
+    def show_in(self, mirrors: Sequence[Mirror]) -> None:
+        """Tell each mirror what is recorded, and from now on every new row."""
+        recorded = list(self.recorded()) if mirrors else []
+        for mirror in mirrors:
+            mirror.catch_up(recorded)
+        self.mirrors, self.num_mirrored = list(mirrors), len(recorded)
 
     def forget_after(self, step: int) -> None:
         """Drop rows and completions of later steps; a line torn by a kill is dropped with them."""

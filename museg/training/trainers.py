@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -22,7 +21,6 @@ def lightning_trainer(
     job: TrainingJob,
     run_dir: Path,
     callbacks: Iterable[pl.Callback],
-    loggers: list[Logger],
     *,
     is_sharded: bool = True,
 ) -> pl.Trainer:
@@ -40,7 +38,7 @@ def lightning_trainer(
         strategy = "ddp"
     quiet_lightning()
     try:
-        return _trainer(settings, strategy, arithmetic, callbacks, loggers, run_dir)
+        return _trainer(settings, strategy, arithmetic, callbacks, run_dir)
     except MisconfigurationException as error:
         raise ValueError(
             f"this machine cannot run trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}: "
@@ -53,7 +51,6 @@ def _trainer(
     strategy: Any,
     arithmetic: dict[str, Any],
     callbacks: Iterable[pl.Callback],
-    loggers: list[Logger],
     run_dir: Path,
 ) -> pl.Trainer:
     return pl.Trainer(
@@ -64,8 +61,7 @@ def _trainer(
         **arithmetic,
         max_epochs=1,
         callbacks=list(callbacks),
-        logger=loggers or False,
-        log_every_n_steps=1,
+        logger=False,
         default_root_dir=run_dir,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -91,14 +87,6 @@ def torch_threads(num_threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def close(loggers: Iterable[Logger], *, has_failed: bool) -> None:
-    """End the loggers, so that a failed member of a sweep leaves no open W&B run to the next."""
-    for logger in loggers:
-        logger.finalize("failed" if has_failed else "success")
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=int(has_failed))
 
 
 def quiet_lightning() -> None:

@@ -67,7 +67,7 @@ class MusegStep:
     def start(self) -> None:
         """The first step, which sets everything up."""
         with tempfile.TemporaryDirectory() as folder:
-            trainer = lightning_trainer(self.module.job, Path(folder), [], [])
+            trainer = lightning_trainer(self.module.job, Path(folder), [])
             trainer.fit(self.module, DataLoader([STEP], batch_size=None, collate_fn=lambda batch: batch))
 
     def run(self) -> float:

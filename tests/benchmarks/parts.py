@@ -16,6 +16,7 @@ Times of the first table are medians of rounds over all parts; the texts must fi
 OMP_NUM_THREADS=1.
 """
 
+import itertools
 import json
 import os
 import random
@@ -40,10 +41,10 @@ from museg.rewards.mix import RewardMix
 from museg.targets import build
 from museg.temporal.segments import Segment
 from museg.training import run
+from museg.training.mirrors import Dashboard, close
 from museg.training.profile import JSON_FILE
 from museg.training.rollout_metrics import completion_records, describe
-from museg.training.run_log import RunLog
-from museg.training.trainers import close
+from museg.training.run_log import LogRow, RunLog
 from tests.benchmarks.measure import MIB, benchmark_parser, comparison, interleaved, medians, write_results
 from tests.walks import tiny_runs
 
@@ -101,7 +102,7 @@ def made_rollouts(texts: list[str], chance: torch.Generator) -> Rollouts:
     return Rollouts(ids, mask, texts, group_of, torch.zeros(ids.shape))
 
 
-def parts_of_step(style: str, mix: RewardMix, loggers: Mapping[str, Any], log: RunLog) -> Parts:
+def parts_of_step(style: str, mix: RewardMix, dashboards: Mapping[str, Dashboard], log: RunLog) -> Parts:
     """The parts of a step that need no model, by name, ready to be called."""
     chance = random.Random(0)
     examples = made_examples(chance)
@@ -120,6 +121,11 @@ def parts_of_step(style: str, mix: RewardMix, loggers: Mapping[str, Any], log: R
     check(scores)
     totals = torch.tensor([score.total for score in scores]).view(NUM_PROMPTS, NUM_GENERATIONS)
     row = dict.fromkeys(TRAIN_KEYS, 0.123456789) | {f"reward/{name}": 1.0 for name in mix.terms}
+    numbers = itertools.count(len(log.rows()))
+
+    def show(dashboard: Dashboard) -> None:
+        dashboard.add(next(numbers), LogRow(1, "timestamp", "train", row))
+
     return {
         "reading": read,
         "rewards": partial(reward, responses),
@@ -130,7 +136,7 @@ def parts_of_step(style: str, mix: RewardMix, loggers: Mapping[str, Any], log: R
             completion_records(1, "timestamp", examples, rollouts, scores)
         ),
         "logging csv": partial(log.add, 1, "timestamp", "train", row),
-        **{f"logging {name}": partial(logger.log_metrics, row, step=1) for name, logger in loggers.items()},
+        **{f"logging {name}": partial(show, dashboard) for name, dashboard in dashboards.items()},
     }
 
 
@@ -152,11 +158,11 @@ def part_rows(folder: Path, logger_names: Sequence[str], num_runs: int) -> list[
     offline = ("logger.wandb.offline=true",) if "wandb" in logger_names else ()
     settings = tiny_runs.checked(f"logger=[{','.join(logger_names)}]", *offline)
     mix, rows = build(settings["reward"]), []
-    made = build_job(settings).make_loggers(folder)
+    made = build_job(settings).make_dashboards(folder)
     try:
-        log, loggers = RunLog(folder, columns(mix.term_names)), dict(zip(logger_names, made, strict=True))
+        log, dashboards = RunLog(folder, columns(mix.term_names)), dict(zip(logger_names, made, strict=True))
         for style in NUM_WORDS:
-            parts = parts_of_step(style, mix, loggers, log)
+            parts = parts_of_step(style, mix, dashboards, log)
             sides = {name: partial(repeated, part) for name, part in parts.items()}
             found = medians(interleaved(sides, num_runs))
             for name in parts:

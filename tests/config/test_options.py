@@ -14,7 +14,7 @@ from museg.config.overview import first_sentence
 from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.sizes import meta_model
 from museg.targets import TARGET, build, find_targets, locate
-from museg.training.trainers import close
+from museg.training.mirrors import close
 from tests.config.options import ALL_OPTIONS, CONF, OPTIONS, compose, jobs_of
 
 GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2"}
@@ -71,6 +71,7 @@ def test_targets_take_their_arguments(option):
             signature(locate(target)).bind("policy", "job", **arguments)
         else:
             only_while_running = {"save_dir": "run folder"} if place.startswith("logger.") else {}
+            only_while_running |= {"config": settings, "draw": len} if place == "logger.wandb" else {}
             signature(locate(target)).bind(**arguments, **only_while_running)
 
 
@@ -101,9 +102,9 @@ def test_builds_the_data(option, tmp_path):
 
 @pytest.mark.parametrize("option", ["logger/wandb", "logger/tensorboard"])
 def test_builds_the_loggers(option, tmp_path):
-    (logger,) = build_job(settings_of(option)).make_loggers(tmp_path)
-    assert str(logger.save_dir).startswith(str(tmp_path))
-    close([logger], has_failed=False)
+    (dashboard,) = build_job(settings_of(option)).make_dashboards(tmp_path)
+    assert str(dashboard.save_dir).startswith(str(tmp_path))
+    close([dashboard], has_failed=False)
 
 
 def test_two_loggers_at_once():

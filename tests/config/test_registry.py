@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of
+from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of, member_folder, sweep_folder
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,7 @@ def test_fractions_stay_in_order_and_within_the_whole(total, fractions):
 def test_what_is_no_fraction_is_refused(fractions):
     with pytest.raises(ValueError, match="fractions from 0 to 1"):
         fractions_of(900, *fractions)
+
+
+def test_a_run_on_its_own_is_in_no_sweep():
+    assert sweep_folder() is None and member_folder("tiny") == "tiny"

@@ -1,8 +1,6 @@
 """Every method, reward, schedule and logger that one override chooses leaves a whole run behind."""
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,45 +138,3 @@ def test_tensorboard_events_stand_at_our_steps(folders):
     assert logged == pytest.approx(rewards_of(run_dir))
     logged = {event.step: event.value for event in events.Scalars("held_out/greedy/mean_iou")}
     assert logged == pytest.approx(mean_ious_of(run_dir))
-
-
-MARK_BYTES, HEADER_BYTES, BLOCK_BYTES = 7, 7, 32768
-"""W&B's offline file is a log in LevelDB's format behind a mark of its own: blocks, in which every piece of a record
-has a header of checksum, length and place in the record."""
-WHOLE, LAST = 1, 4
-
-
-def wandb_history(run_dir: Path) -> Iterator[dict[str, float]]:
-    """The rows that an offline run waits to upload."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    [file] = run_dir.glob("wandb/offline-run-*/run-*.wandb")
-    for data in leveldb_records(file.read_bytes()):
-        record = Record.FromString(data)
-        if record.WhichOneof("record_type") == "history":
-            yield {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-
-
-def leveldb_records(data: bytes) -> Iterator[bytes]:
-    position, record = MARK_BYTES, b""
-    while position + HEADER_BYTES <= len(data):
-        left = BLOCK_BYTES - position % BLOCK_BYTES
-        if left < HEADER_BYTES:  # padding
-            position += left
-            continue
-        _, length, place = struct.unpack_from("<IHB", data, position)
-        position += HEADER_BYTES
-        record += data[position : position + length]
-        position += length
-        if place in (WHOLE, LAST):
-            yield record
-            record = b""
-
-
-def test_wandb_history_stands_at_our_steps(folders):
-    run_dir = folders("wandb")
-    history = list(wandb_history(run_dir))
-    logged = {row["trainer/global_step"]: row["reward/total"] for row in history if "reward/total" in row}
-    assert logged == pytest.approx(rewards_of(run_dir))
-    key = "held_out/greedy/mean_iou"
-    assert {row["trainer/global_step"]: row[key] for row in history if key in row} == mean_ious_of(run_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.walks import tiny_runs
+from tests.walks.wandb_records import fragments, of_kind
 
 SHORT_COLD_START = ("cold_start.max_steps=4", "cold_start.evaluate_every_steps=4", "cold_start.batch_size=8")
 
@@ -19,7 +20,7 @@ def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(tiny_runs.CONF.parent / "train.py"), "-m", *small, *overrides],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_DATA_DIR": str(folder / "outputs" / "wandb")},
         capture_output=True,
         text=True,
         check=False,
@@ -74,10 +75,27 @@ def test_nothing_is_written_beside(finished):
     assert {path.name for path in folder.iterdir()} == {"outputs", "sweep"}
 
 
-def test_a_failing_member_leaves_the_others_running(tmp_path):
-    done = sweep(tmp_path, "cold_start.target_mean_iou=0.99,0", "phase.steps=1", "phase.total_steps=2")
+@pytest.fixture(scope="module")
+def half_failed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("half_failed")
+    steps = ("phase.steps=1", "phase.total_steps=2", "logger=wandb", "logger.wandb.timelines=0")
+    return folder, sweep(folder, "cold_start.target_mean_iou=0.99,0", *steps)
+
+
+def test_a_failing_member_leaves_the_others_running(half_failed):
+    folder, done = half_failed
     assert done.returncode != 0
-    failed, finished = members(tmp_path)
+    failed, finished = members(folder)
     assert "the cold start gave up after 4 supervised steps" in done.stderr
     assert not (failed / "summary.json").exists()
     assert list(json.loads((finished / "summary.json").read_text())["held_out"]) == ["cold_start", "timestamp", "plain"]
+
+
+def test_members_stand_together_in_wandb_under_their_own_names(half_failed):
+    folder, _ = half_failed
+    files = [file for member in members(folder) for file in fragments(member)]
+    runs = [run for file in files for run in of_kind(file, "run")]
+    assert [run["run_group"] for run in runs] == ["sweep", "sweep"]  # the name of the sweep's folder
+    assert [run["display_name"] for run in runs] == [member.name for member in members(folder)]
+    assert len({run["run_id"] for run in runs}) == 2
+    assert [exit["exit_code"] for file in files for exit in of_kind(file, "exit")] == [1, 0]

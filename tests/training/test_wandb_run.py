@@ -1,0 +1,95 @@
+"""Whether a run is uploaded, and what W&B holds of it: decided without ever asking at the terminal."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from museg.training.wandb_run import num_rows_on_disk, open_run, run_id
+
+ASK = """
+import json, sys
+from pathlib import Path
+from museg.training.wandb_run import mode_of, open_run
+told = {}
+for offline in (None, True, False):
+    try:
+        told[str(offline)] = mode_of(offline)
+    except ValueError as error:
+        told[str(offline)] = str(error)
+folder = sys.argv[1]
+if told["None"][0] == "offline":
+    open_run(Path(folder), None, project="museg").finish()
+print(json.dumps(told))
+"""
+
+
+def asked(folder, **environment: str) -> tuple[dict, str]:
+    """The answers of `mode_of` in a process that has nothing to ask, and what was printed before them."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    bare |= {"HOME": str(folder), "NETRC": str(folder / "netrc"), "WANDB_DATA_DIR": str(folder / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(folder)],
+        env=bare | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *printed, answers = done.stdout.splitlines()
+    return json.loads(answers), "\n".join(printed)
+
+
+def test_without_an_api_key_a_run_is_offline_and_says_so_in_one_line(tmp_path):
+    told, printed = asked(tmp_path)
+    why = "no API key (wandb login, or WANDB_API_KEY), so this run is logged offline"
+    assert told["None"] == ["offline", why]
+    assert printed == f"W&B: {why}; upload it with: wandb sync {tmp_path / 'wandb'}"
+    assert told["True"] == ["offline", "logged offline"]
+    assert "there is no API key: run `wandb login`" in told["False"]
+
+
+def test_with_an_api_key_it_is_online(tmp_path):
+    (tmp_path / "netrc").touch(mode=0o600)
+    told, _ = asked(tmp_path, WANDB_API_KEY="0" * 40)
+    assert told == {"None": ["online", ""], "True": ["offline", "logged offline"], "False": ["online", ""]}
+
+
+def test_the_environment_decides_where_the_setting_does_not(tmp_path):
+    told, printed = asked(tmp_path, WANDB_MODE="disabled", WANDB_API_KEY="0" * 40)
+    assert told["None"] == ["disabled", "disabled, as WANDB_MODE or `wandb offline` asks for"]
+    assert "WANDB_MODE (or `wandb offline`) asks for disabled" in told["False"]
+    assert printed == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"project": "a/b"}, "Invalid project name 'a/b'"),
+        ({"project": "museg", "tags": ["x" * 65]}, "Tags must be between 1 and 64 characters"),
+    ],
+)
+def test_what_wandb_refuses_is_told_with_the_remedy(wrong, reason, tmp_path):
+    with pytest.raises(ValueError, match="W&B did not start") as caught:
+        open_run(tmp_path, True, **wrong)
+    message = str(caught.value)
+    assert reason in message and "leave logger=wandb out" in message and "\n" not in message
+
+
+def test_a_run_folder_has_one_id(tmp_path):
+    assert run_id(tmp_path) == run_id(tmp_path) != ""
+
+
+def test_rows_on_disk_are_counted_over_all_files(tmp_path):
+    assert num_rows_on_disk(tmp_path) == 0
+    for rows in (range(3), range(3, 5)):
+        run = open_run(tmp_path, True, project="museg")
+        for number in rows:
+            run.log({"loss/total": 1.0}, step=number, commit=True)
+        run.finish()
+    assert num_rows_on_disk(tmp_path) == 5
+    (tmp_path / "wandb" / "offline-run-x").mkdir()
+    (tmp_path / "wandb" / "offline-run-x" / "run-x.wandb").touch()  # of a process that was killed at once
+    assert num_rows_on_disk(tmp_path) == 5
