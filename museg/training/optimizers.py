@@ -1,5 +1,7 @@
 """Optimizers by name of the stage that uses them; learning rates are set from outside, step by step."""
 
+import logging
+
 from torch import nn, optim
 
 from museg.training.job import ColdStartSettings, OptimizerSettings
@@ -20,6 +22,7 @@ def adamw(module: nn.Module, settings: OptimizerSettings) -> optim.Optimizer:
 def _class_of(kind: str) -> type[optim.Optimizer]:
     if kind == "adamw":
         return optim.AdamW
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # or it tells of kernels that are not asked for
     try:
         from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
     except ImportError as error:

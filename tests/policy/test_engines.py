@@ -6,12 +6,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from museg.policy.adapter import acting
 from museg.policy.cascade_engine import ON_GPU, ON_PROCESSOR, CascadeEngine, Pace
 from museg.policy.engine import Rollouts
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.plain import PlainEngine
 from museg.policy.rollout import ENGINES, RolloutSettings, greedy_rollouts, sample_rollouts
 from museg.policy.sampling import BLOCK_TOKENS
+from tests.policy.adapted_policy import adapted
 from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
 from tests.policy.sized_policy import windowed_policy
 
@@ -154,6 +156,19 @@ def test_adapters_on_the_models_modules_take_part(windowed, engine):
         hook.remove()
     assert (rollouts.log_probs - expected).abs().max() < 1e-4
     assert not torch.equal(before.completion_ids, rollouts.completion_ids)
+
+
+def test_a_low_rank_adapter_takes_part(engine):
+    """Every way agrees with the others and with training, and writes other tokens than without the adapter."""
+    policy = adapted(with_frequent_stops(windowed_policy()))
+    batch = ragged_batch(policy)
+    rollouts, plain = (one.sample(policy, batch, SETTINGS, SEEDS) for one in (engine, WAYS["plain"]))
+    assert torch.equal(rollouts.completion_ids, plain.completion_ids)
+    with torch.no_grad():
+        expected = completion_log_probs(policy, batch, rollouts.completion_ids, rollouts.completion_mask, 4)
+    assert (rollouts.log_probs - expected).abs().max() < LOG_PROB_TOLERANCE[torch.float32]
+    with acting(policy.model, None):
+        assert engine.sample(policy, batch, SETTINGS, SEEDS).texts != rollouts.texts
 
 
 def test_under_bfloat16_autocast(windowed, engine):

@@ -1,8 +1,13 @@
+import pytest
 import torch
+from safetensors.torch import load_file
 
+from museg.policy.adapter import TRAINED, adapter_weights, attach
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
-from museg.policy.reference import Reference
+from museg.policy.reference import AdapterReference, Reference, reference_of
+from museg.policy.tiny import build_tiny
+from tests.policy.adapted_policy import adapted, lora, moved
 from tests.policy.drawn_clips import drawn_batch
 
 
@@ -65,3 +70,64 @@ def test_the_dtype_is_that_of_the_weights_alone(own_policy):
     exact = dict(own_policy.model.named_buffers())
     assert any("inv_freq" in name for name in exact)
     assert all(torch.equal(buffer, exact[name]) for name, buffer in model.named_buffers())
+
+
+def asked(reference):
+    """Log-probabilities of the reference, on the way the training asks for them."""
+    with reference.acting() as policy:
+        return log_probs(policy)
+
+
+def test_it_answers_without_gradients_and_leaves_the_mode(own_policy):
+    own_policy.model.train()
+    with Reference(own_policy).acting() as policy:
+        assert not torch.is_grad_enabled() and not policy.model.training
+    assert torch.is_grad_enabled() and own_policy.model.training
+
+
+def test_the_reference_of_a_new_adapter_is_the_model_without_it(own_policy):
+    base = log_probs(own_policy)
+    own_policy.lora = lora(dropout=0.5)
+    attach(own_policy, seed=0)
+    reference, num_weights = reference_of(own_policy), len(own_policy.model.state_dict())
+    moved(own_policy, seed=1)
+    own_policy.model.train()
+    assert torch.equal(asked(reference), base)  # bit by bit, and without dropout
+    assert own_policy.model.training and len(own_policy.model.state_dict()) == num_weights  # no second copy
+    own_policy.model.eval()
+    assert not torch.equal(log_probs(own_policy), base)
+
+
+def test_anchored_again_it_is_the_policy_of_that_moment(own_policy):
+    adapted(own_policy, lora(dropout=0.5))
+    own_policy.model.eval()
+    for seed in (1, 2):  # a second time it takes the place of the first
+        boundary, reference = log_probs(own_policy), reference_of(own_policy)
+        moved(own_policy, seed).model.train()
+        assert torch.equal(asked(reference), boundary)
+        own_policy.model.eval()
+        assert not torch.equal(log_probs(own_policy), boundary)
+    trained = {name for name, weight in own_policy.model.named_parameters() if weight.requires_grad}
+    assert trained and all(f".{TRAINED}." in name for name in trained)
+
+
+def test_only_the_adapter_is_written_and_comes_back(own_policy, tmp_path):
+    own_policy.lora = lora()
+    attach(own_policy, seed=0)
+    base = log_probs(own_policy)
+    reference_of(own_policy).save(tmp_path / "first")
+    boundary = log_probs(moved(own_policy, seed=1))
+    reference_of(own_policy).save(tmp_path / "second")
+    assert not load_file(tmp_path / "first" / "reference.safetensors")  # switched off
+    assert load_file(tmp_path / "second" / "reference.safetensors").keys() == adapter_weights(own_policy.model).keys()
+    reference = reference_of(moved(own_policy, seed=2))
+    for folder, expected in (("first", base), ("second", boundary), ("first", base)):
+        reference.load(tmp_path / folder)
+        assert torch.equal(asked(reference), expected)
+
+
+def test_an_adapter_of_another_rank_is_no_reference(own_policy, tmp_path):
+    wide = adapted(build_tiny(hidden_size=48, num_layers=2, num_heads=2, intermediate_size=64, seed=1), lora(rank=8))
+    AdapterReference(wide).save(tmp_path)
+    with pytest.raises(ValueError, match="weights of another adapter"):
+        AdapterReference(adapted(own_policy)).load(tmp_path)

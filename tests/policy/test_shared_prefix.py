@@ -11,6 +11,7 @@ from museg.policy.fallback import FellBack
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
 from museg.policy.shared_prefix import PackedRow, shared_prefix_log_probs
+from tests.policy.adapted_policy import adapted
 from tests.policy.drawn_clips import drawn_batch
 from tests.policy.sized_policy import windowed_policy
 
@@ -35,10 +36,11 @@ def ragged(policy, num_generations: int, dtype=torch.float32):
 
 
 def with_gradients(of, policy, inputs, **options):
-    """Log-probabilities, and the gradients of all weights for unequal weights of the tokens."""
+    """Log-probabilities, and the gradients of all weights that train for unequal weights of the tokens."""
     log_probs = of(policy, *inputs, **options)
     weight = torch.linspace(-1, 1, log_probs.numel(), dtype=log_probs.dtype).view(log_probs.shape)
-    return log_probs.detach(), torch.autograd.grad((log_probs * weight).sum(), list(policy.model.parameters()))
+    trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
+    return log_probs.detach(), torch.autograd.grad((log_probs * weight).sum(), trained)
 
 
 def assert_same(actual, expected):
@@ -62,6 +64,20 @@ def test_equals_the_forward_of_every_completion(dtype, num_generations, checkpoi
     inputs = ragged(policy, num_generations, dtype)
     expected = with_gradients(completion_log_probs, policy, inputs)
     policy.model.train()  # in evaluation mode nothing is checkpointed
+    if checkpointing:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    assert_same(with_gradients(shared_prefix_log_probs, policy, inputs), expected)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+@pytest.mark.parametrize("dtype", LOG_PROB_TOLERANCE, ids=str)
+def test_equals_it_with_an_adapter_that_trains_alone(dtype, checkpointing):
+    policy = adapted(windowed_policy())
+    policy.model.to(dtype)
+    inputs = ragged(policy, 2, dtype)
+    expected = with_gradients(completion_log_probs, policy, inputs)
+    assert len(expected[1]) == 3 * 7 * 2  # two matrices for every projection of every layer, and nothing else
+    policy.model.train()
     if checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})
     assert_same(with_gradients(shared_prefix_log_probs, policy, inputs), expected)

@@ -67,7 +67,10 @@ def test_failing_says_why_and_what_to_do_and_is_remembered(outputs, tmp_path, mo
         tiny_runs.train(out_of_reach, tmp_path / "second")
 
 
-@pytest.mark.parametrize("override", ["reward=maximum", "phase.steps=2", "video.num_workers=1", "prompts_per_step=2"])
+@pytest.mark.parametrize(
+    "override",
+    ["reward=maximum", "phase.steps=2", "video.num_workers=1", "prompts_per_step=2", "model.lora.rank=4"],
+)
 def test_what_does_not_matter_shares_the_result(override, outputs, tmp_path):
     one, other = (build_job(settings(outputs, tmp_path, *changed)) for changed in ((), (override,)))
     assert cache_folder(one) == cache_folder(other)

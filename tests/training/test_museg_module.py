@@ -8,7 +8,8 @@ import torch
 
 from museg.dialogue.responses import ParsedResponse
 from museg.metrics.keys import columns
-from museg.policy.reference import Reference
+from museg.policy.adapter import TRAINED, attach, is_of
+from museg.policy.reference import reference_of
 from museg.policy.rollout import sample_rollouts
 from museg.rewards.base import Reward
 from museg.rewards.mix import RewardMix
@@ -35,7 +36,9 @@ def length_job(outputs, *overrides):
 
 def museg_module(job) -> MusegModule:
     policy = job.make_policy()
-    return MusegModule(policy, job, Reference(policy))
+    if policy.lora:
+        attach(policy, seed=0)
+    return MusegModule(policy, job, reference_of(policy))
 
 
 @pytest.fixture
@@ -190,6 +193,30 @@ def test_a_fit_begins_in_training_mode_with_exact_frequencies(module):
     assert module.model.training
     assert all(torch.equal(buffer, exact[name]) for name, buffer in module.model.named_buffers())
     assert module.reference.policy.model.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_an_adapter_learns_and_nothing_else(outputs, precision):
+    overrides = ("model.lora.rank=4", "optimizer.warmup_steps=0", f"trainer.precision={precision}")
+    module = museg_module(length_job(outputs, *overrides))
+    before = copied_weights(module)
+    first, second = (step["metrics"] for step in fit(module, [step_batch(0), step_batch(1)], precision))
+    after = copied_weights(module)
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert changed == {name for name in before if is_of(name, TRAINED)}
+    assert first["loss/kl"] == 0 < second["loss/kl"]  # it begins as its reference, bit by bit
+    assert first["loss/grad_norm"] > 0
+
+
+def test_a_step_with_an_adapters_dropout_comes_out_the_same_again(outputs):
+    """Whatever was drawn before; and another step draws something else."""
+    overrides = ("model.lora.rank=4", "optimizer.warmup_steps=0", "optimizer.lr=1e-2", "objective.beta=1")
+    sides = []
+    for dropout in ("0.5", "0.5", "0"):
+        torch.rand(len(sides))
+        module = museg_module(length_job(outputs, *overrides, f"model.lora.dropout={dropout}"))
+        sides.append([step["metrics"]["loss/grad_norm"] for step in fit(module, [step_batch(0), step_batch(1)])])
+    assert sides[0] == sides[1] and sides[0] != sides[2]
 
 
 def test_without_a_kl_term_there_is_no_reference(outputs):

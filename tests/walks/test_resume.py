@@ -7,10 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from museg.policy.loading import load_checkpoint
+from museg.policy.reference import WEIGHTS_FILE as REFERENCE
+from museg.training.checkpoints import complete_checkpoints
 from tests.walks import tiny_runs
 
+SAFE = "model.safetensors"
 OVERRIDES = ("phase.steps=4", "phase.total_steps=8", "checkpoint.every_steps=2", "validation.every_steps=3")
 
 
@@ -174,6 +178,57 @@ def test_sigterm_leaves_a_resumable_run(straight, outputs, tmp_path):
     resumed = tiny_runs.settings(outputs, *OVERRIDES, f"resume={run_dir}")
     assert tiny_runs.exit_code_of(tiny_runs.train, resumed, run_dir) == 0
     assert_same_run(run_dir, straight)
+
+
+ADAPTER = (*OVERRIDES, "model.lora.rank=4", "model.lora.dropout=0.1", "checkpoint.keep=9")
+
+
+@pytest.fixture(scope="module")
+def adapter(outputs) -> Path:
+    """A run that trains an adapter, and that nothing happens to."""
+    run_dir = outputs / "adapter"
+    assert tiny_runs.exit_code_of(tiny_runs.train, tiny_runs.settings(outputs, *ADAPTER), run_dir) == 0
+    return run_dir
+
+
+def test_a_run_with_an_adapter_resumes_exactly(adapter, outputs, tmp_path):
+    """Killed in its first fit, between the fits, and in the second, whose reference is an adapter too."""
+    run_dir = tmp_path / "killed"
+    settings = tiny_runs.settings(outputs, *ADAPTER, "resume=auto")
+    for kill, step in ((train_until_step, 3), (train_until_boundary, 4), (train_until_step, 7)):
+        assert tiny_runs.exit_code_of(kill, settings, run_dir, step) == -signal.SIGKILL
+        assert not (run_dir / "summary.json").exists()
+    assert tiny_runs.exit_code_of(tiny_runs.train, settings, run_dir) == 0
+    assert_same_run(run_dir, adapter)
+    for name in ("timestamp", "plain"):
+        ours, theirs = (folder / "reference" / name / REFERENCE for folder in (run_dir, adapter))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_its_checkpoints_hold_the_adapter_alone(adapter, straight):
+    small, whole = (complete_checkpoints(run_dir)[-1] for run_dir in (adapter, straight))
+    assert all(".lora_" in name for name in small.weights())
+    assert small.state_file.stat().st_size < 0.1 * whole.state_file.stat().st_size  # moments of the optimizer too
+    first, second = (load_file(adapter / "reference" / name / REFERENCE) for name in ("timestamp", "plain"))
+    assert not first and len(second) == len(small.weights())  # switched off, then the adapter of the boundary
+
+
+def test_its_export_is_an_ordinary_model(adapter, straight):
+    exported, whole = (load_file(run_dir / "exported" / SAFE) for run_dir in (adapter, straight))
+    assert exported.keys() == whole.keys()
+    base, model = load_file(adapter / "base" / SAFE), load_checkpoint(str(adapter / "exported")).model
+    moved = {name for name, weight in model.state_dict().items() if name in base and not weight.equal(base[name])}
+    assert len(moved) == 4 * 7 and all(".language_model.layers." in name for name in moved)  # layers x projections
+
+
+def test_an_adapter_does_not_go_on_with_another_model(adapter, outputs, tmp_path):
+    run_dir = shutil.copytree(adapter, tmp_path / "copy")
+    (run_dir / "summary.json").unlink()
+    weights = load_file(run_dir / "base" / SAFE)
+    weights["model.visual.merger.ln_q.weight"] += 1
+    save_file(weights, run_dir / "base" / SAFE)
+    with pytest.raises(ValueError, match="this run's adapter was trained on another model"):
+        tiny_runs.train(tiny_runs.settings(outputs, *ADAPTER, f"resume={run_dir}"), run_dir)
 
 
 def test_a_finished_run_is_left_as_it_is(straight, outputs):
