@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from museg.config import registry  # noqa: F401  (importing it makes the schemas known)
 from museg.config.overview import EVALUATE_INTRODUCTION, TRAIN_INTRODUCTION, help_text
 from museg.config.suggestions import explain
+from museg.config.sweep_outcome import is_submitit
 from museg.config.sweep_plan import sweep_members
 from museg.config.validation import checked_evaluation, checked_settings
 
@@ -137,7 +138,7 @@ def keep_jobs_private(launcher: DictConfig) -> None:
 
     Who can write a pickle that a job will load can run code in that job.
     """
-    if "submitit" in launcher.get("_target_", ""):
+    if is_submitit(launcher):
         os.umask(0o077)
 
 
@@ -158,8 +159,8 @@ def composed_jobs(
                 del first["hydra"]
             yield first
             return
-        launcher = first.hydra.launcher.get("_target_", "")
-        check_launcher(launcher)
+        launcher = first.hydra.launcher
+        check_launcher(launcher.get("_target_", ""))
         members = sweep_members(first.hydra.sweeper.get("params") or {}, overrides, parser)
         for job in itertools.islice(members, MAX_CHECKED_JOBS):
             member = compose(config, overrides=list(job))
@@ -174,12 +175,25 @@ def check_launcher(target: str) -> None:
         raise ValueError(f"hydra/launcher needs {parts[1]}, which is not installed: pip install -e '.[slurm]'")
 
 
-def check_processes(member: DictConfig, launcher: str) -> None:
-    """Raise ValueError when a member of a sweep would start further processes: each would repeat the whole sweep."""
+def check_processes(member: DictConfig, launcher: DictConfig) -> None:
+    """Raise ValueError when a member of a sweep needs other processes than its launcher starts.
+
+    Those that it would start itself would each repeat the whole sweep.
+    """
     is_started = "WORLD_SIZE" in os.environ or "SLURM_STEP_NUM_TASKS" in os.environ
     devices = OmegaConf.select(member, "trainer.devices", throw_on_missing=False)
-    if launcher.endswith("BasicLauncher") and not is_started and devices not in (1, None):
+    if launcher.get("_target_", "").endswith("BasicLauncher") and not is_started and devices not in (1, None):
         raise ValueError(
             f"trainer.devices={devices} in a sweep: its members run in this process and cannot start others. Start the "
             "processes around it (torchrun --nproc-per-node=2 train.py -m ...), or use hydra/launcher=slurm"
         )
+    if is_submitit(launcher) and devices is not None:
+        if not isinstance(devices, int) or devices < 1:
+            raise ValueError(f"trainer.devices={devices}: SLURM must be asked for a number, such as trainer.devices=8")
+        asked, needed = (launcher.nodes, launcher.tasks_per_node), (member.trainer.num_nodes, devices)
+        if asked != needed:
+            raise ValueError(
+                f"a member of the sweep trains with {needed[1]} processes on {needed[0]} nodes, its job would have "
+                f"{asked[1]} on {asked[0]}: leave hydra.launcher.nodes and .tasks_per_node alone, and do not sweep "
+                "over trainer.devices, trainer.num_nodes or trainer"
+            )

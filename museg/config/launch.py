@@ -1,12 +1,13 @@
 """From checked settings to a finished run folder: train, draw the report, say where it is."""
 
+import os
 import shlex
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from museg.config.exporting import write_own_card
+from museg.config.failures import ERROR_FILE, RunFailed, write_error
 from museg.config.job import build_job
 from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
@@ -14,27 +15,19 @@ from museg.training import processes
 from museg.training.checkpoints import CONFIG_FILE
 from museg.training.phased_module import NonFiniteStep
 from museg.training.run import ColdStartFailed, train
-from museg.training.stopping import Stopped
-
-ERROR_FILE = "error.txt"
-
-
-class RunFailed(Exception):
-    """A run ended early for a reason its user can act on; the message says which. `exit_code` is for the shell."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+from museg.training.stopping import Stopped, requeue
 
 
 def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
     """Train in `run_dir` and write its report, of an unfinished run too. Raises `RunFailed`.
 
-    Of several processes that train this run the first one reports, also that the run was stopped.
+    Of several processes that train this run the first one reports, also that the run was stopped. A run that SLURM is
+    to continue ends here without a report.
     """
     try:
         train(build_job(settings), run_dir, settings["resume"])
     except Stopped as stopped:
+        requeue(stopped)
         if processes.is_first():
             write_report(run_dir)
             again = f"continue with: python train.py resume={shlex.quote(str(run_dir))}"
@@ -43,6 +36,7 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
         raise RunFailed(_complaint(error, run_dir), 1) from error
     else:
         if processes.is_first():
+            (run_dir / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
             write_own_card(run_dir, settings["phase"]["total_steps"])
             report = write_report(run_dir)
             print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
@@ -53,18 +47,21 @@ def _complaint(error: Exception, run_dir: Path) -> str:
     place = "" if processes.is_first() else f"process {processes.rank()}: "
     if not processes.is_first() or not run_dir.is_dir():
         return f"{place}error: {error}"
-    (run_dir / ERROR_FILE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    file = write_error(run_dir, error)
     if (run_dir / CONFIG_FILE).exists():
         write_report(run_dir)
-    return f"error: {error}\n(where it arose: {run_dir / ERROR_FILE})"
+    return f"error: {error}\n(where it arose: {file})"
 
 
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:
     """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for.
 
-    `profile` may stand beside it. Raises RunFailed for a folder of an older version, which lacks settings of today.
+    `profile` may stand beside it. A job that SLURM has started again continues what it began, without being told so.
+    Raises RunFailed for a folder of an older version, which lacks settings of today.
     """
     resume, of_this_start = settings["resume"], ("resume", "profile")
+    if resume is None and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0:
+        return settings | {"resume": "auto"}
     if resume in (None, "auto") or any(override.partition("=")[0] not in of_this_start for override in overrides):
         return settings
     recorded = read_run_config(Path(resume) / CONFIG_FILE)

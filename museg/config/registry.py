@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from museg.config import evaluation_schema, task_schema, training_schema
+from museg.config import evaluation_schema, launcher_schema, task_schema, training_schema
 from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
@@ -39,6 +39,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "schema/rollout": {"settings": task_schema.RolloutConfig},
     "schema/benchmark": {"description": evaluation_schema.BenchmarkConfig},
     "schema/objective": {"grpo": task_schema.GrpoConfig},
+    "schema/launcher": {"slurm": launcher_schema.SlurmLauncherConfig},
 }
 
 MAX_FOLDER_NAME = 100
@@ -95,6 +96,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("member_folder", member_folder, replace=True)
     OmegaConf.register_new_resolver("fractions_of", fractions_of, replace=True)
+    OmegaConf.register_new_resolver("gpus_per_node", launcher_schema.gpus_per_node, replace=True)
 
 
 register()

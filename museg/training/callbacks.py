@@ -18,7 +18,7 @@ from museg.training.phased_module import PhasedModule, Stopwatch
 from museg.training.profile import Parts
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
-from museg.training.stopping import StopRequest
+from museg.training.stopping import Asked, StopRequest
 
 MAX_EMPTY_STEPS = 10
 """Steps in a row without any readable clip after which a run gives up."""
@@ -133,7 +133,7 @@ def write_predictions(file: Path, evaluation: Evaluation) -> None:
 
 
 class Checkpointer(Callback):
-    """Saves every `checkpoint.every_steps` steps, at the end of each fit, and when the run is asked to stop."""
+    """Saves every `checkpoint.every_steps` steps, at the end of each fit, and when a signal asks for it."""
 
     def __init__(self, job: TrainingJob, run_dir: Path, stop: StopRequest) -> None:
         self.job, self.run_dir, self.stop = job, run_dir, stop
@@ -141,13 +141,13 @@ class Checkpointer(Callback):
 
     def on_train_batch_end(self, trainer, module: PhasedModule, outputs, batch, batch_idx: int) -> None:
         step = module.steps_done
-        at_end, is_asked = step == self.job.schedule.fit_at(batch.global_step).end_step, self.stop.agree()
-        if at_end or step % self.job.checkpoint.every_steps == 0 or is_asked:
+        at_end, asked = step == self.job.schedule.fit_at(batch.global_step).end_step, self.stop.agree()
+        if at_end or step % self.job.checkpoint.every_steps == 0 or asked:
             watch = Stopwatch()
             with module.parts("checkpoint"):
                 write_checkpoint(self.run_dir, step, trainer.save_checkpoint, keep=self.job.checkpoint.keep)
             self.timings = {"time/checkpoint_s": watch.lap_s()}
-        trainer.should_stop = trainer.should_stop or is_asked
+        trainer.should_stop = trainer.should_stop or asked is Asked.STOP
 
     def taken_timings(self) -> dict[str, float]:
         """What the latest checkpoint took, told once."""

@@ -33,7 +33,7 @@ from museg.training.job import TrainingJob
 from museg.training.optimizers import muon_and_adamw
 from museg.training.phased_module import Stopwatch, example_ids_of
 from museg.training.sft_module import SftModule
-from museg.training.stopping import StopRequest
+from museg.training.stopping import Asked, StopRequest
 from museg.video.synthetic import DRAWING_VERSION
 
 DECIDES = (
@@ -168,7 +168,7 @@ class ColdStartModule(SftModule):
             record["mean_iou"] = scores["mean_iou"]
             self.curve.append(record)
             self.trainer.should_stop = record["mean_iou"] >= settings.target_mean_iou
-        self.trainer.should_stop = self.trainer.should_stop or self.stop.agree()
+        self.trainer.should_stop = self.trainer.should_stop or self.stop.agree() is Asked.STOP
         self.on_step(record)
         return {"metrics": record}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -33,10 +34,11 @@ def lightning_trainer(
     arithmetic: dict[str, Any] = {"precision": settings.precision}
     if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
         strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
-        arithmetic = {"plugins": FramesAsTheyAre(settings.precision)}
+        arithmetic = {"plugins": [FramesAsTheyAre(settings.precision)]}
     elif isinstance(strategy, DeepSpeedStrategy):
         strategy = "ddp"
     quiet_lightning()
+    arithmetic["plugins"] = [*arithmetic.get("plugins", ()), *slurm_plugins()]
     try:
         return _trainer(settings, strategy, arithmetic, callbacks, run_dir)
     except MisconfigurationException as error:
@@ -71,6 +73,13 @@ def _trainer(
     )
 
 
+def slurm_plugins() -> list[SLURMEnvironment]:
+    """In a SLURM job SLURM tells the processes who they are; queueing it again is submitit's work, not Lightning's."""
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
 class FramesAsTheyAre(DeepSpeedPrecision):
     """DeepSpeed's precision, leaving the clips of a step alone: only the tensors of the prompt batch have a type."""
 
@@ -93,5 +102,10 @@ def quiet_lightning() -> None:
     """Silence what Lightning says of choices that are ours and meant."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*GPU available but not used.*",
+        ".*`srun` command is available.*",  # also where SLURM is installed and this run is none of its jobs
+    ):
         warnings.filterwarnings("ignore", message)

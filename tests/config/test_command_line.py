@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
@@ -101,6 +102,43 @@ def test_members_of_a_sweep_start_no_processes(monkeypatch):
         list(composed_jobs(sweep, CONF, is_multirun=True))
     monkeypatch.setenv("WORLD_SIZE", "2")  # torchrun started them
     assert len(list(composed_jobs(sweep, CONF, is_multirun=True))) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked"),
+    [
+        ((), (1, 1, None)),  # nodes, processes and GPUs of each
+        (("trainer=single_gpu",), (1, 1, 1)),
+        (("trainer=ddp", "trainer.devices=8", "trainer.num_nodes=2"), (2, 8, 8)),
+        (("trainer.strategy=ddp", "trainer.devices=2"), (1, 2, None)),
+    ],
+)
+def test_a_slurm_job_gets_what_its_trainer_uses(overrides, asked):
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        launcher = compose(
+            "train", overrides=["hydra/launcher=slurm", *overrides], return_hydra_config=True
+        ).hydra.launcher
+        assert (launcher.nodes, launcher.tasks_per_node, launcher.gpus_per_node) == asked
+
+
+def test_an_evaluation_on_slurm_is_one_process_on_one_gpu():
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        launcher = compose("evaluate", overrides=["hydra/launcher=slurm"], return_hydra_config=True).hydra.launcher
+        assert (launcher.nodes, launcher.tasks_per_node, launcher.gpus_per_node) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer=ddp"], r"trainer\.devices=auto: SLURM must be asked for a number"),
+        (["trainer.strategy=ddp", "trainer.devices=1,2"], "2 processes on 1 nodes, its job would have 1 on 1"),
+        (["hydra.launcher.timeout_min=1h"], "Error merging override hydra.launcher.timeout_min=1h"),
+        (["hydra.launcher.partion=gpu"], "Could not override 'hydra.launcher.partion'"),
+    ],
+)
+def test_a_sweep_that_slurm_could_not_run_is_refused(overrides, message):
+    with pytest.raises((ValueError, ConfigCompositionException), match=message):
+        list(composed_jobs(["hydra/launcher=slurm", *overrides], CONF, is_multirun=True))
 
 
 def test_a_started_process_may_be_told_the_resumed_folder_again(tmp_path):

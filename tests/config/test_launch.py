@@ -29,3 +29,12 @@ def test_other_overrides_are_compared_with_the_folder_later(tmp_path):
     now = {"seed": 0, "resume": str(tmp_path), "profile": True}
     assert resumed_settings(now, [f"resume={tmp_path}", "profile=true", "seed=0"]) is now
     assert resumed_settings(now | {"resume": "auto"}, ["resume=auto"]) == now | {"resume": "auto"}
+
+
+def test_a_job_that_slurm_started_again_continues(tmp_path, monkeypatch):
+    now = {"seed": 0, "resume": None, "profile": False}
+    for count, resume in {"": None, "0": None, "1": "auto", "12": "auto"}.items():
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+        assert resumed_settings(now, ["seed=0"])["resume"] == resume
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECORDED))
+    assert resumed_settings(now | {"resume": str(tmp_path)}, [f"resume={tmp_path}"])["seed"] == 3

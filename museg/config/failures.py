@@ -1,0 +1,71 @@
+"""What a run leaves behind when it fails, and how a sweep tells of its failed members."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ERROR_FILE = "error.txt"
+LOG_LINK = "slurm.log"
+
+
+class RunFailed(Exception):
+    """A run ended early for a reason its user can act on; the message says which. `exit_code` is for the shell."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A member that did not finish: its folder, unless it ended before it had one, why it ended, and its log."""
+
+    run_dir: Path | None
+    reason: str
+    log: Path | None
+
+    def __str__(self) -> str:
+        lines = [str(self.run_dir or "a member without a folder"), *self.reason.splitlines()]
+        if self.run_dir is not None and (self.run_dir / ERROR_FILE).exists():
+            lines.append(f"where it arose: {self.run_dir / ERROR_FILE}")
+        if self.log is not None:
+            lines.append(f"log: {self.log}")
+        return "\n  ".join(lines)
+
+
+def write_error(run_dir: Path, error: BaseException) -> Path:
+    """Write what went wrong, an empty line, and where it arose."""
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    file = run_dir / ERROR_FILE
+    where = "".join(traceback.format_exception(error))
+    file.write_text(f"{kind}{error}\n\n{where}", encoding="utf-8")
+    return file
+
+
+def link_log(run_dir: Path, log: Path) -> None:
+    """Let `slurm.log` of a run folder lead to the log of the job that trains there now."""
+    link = run_dir / LOG_LINK
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(log, run_dir))
+
+
+def failures_of(sweep_dir: Path, lost: Iterable[Failure] = ()) -> list[Failure]:
+    """Every failed member of a sweep, in the order of their folders: those that said why, and `lost`, which could not.
+
+    A lost job is known by its log alone; the folder that links to it is the member's.
+    """
+    lost_by_log = {failure.log.resolve(): failure for failure in lost if failure.log is not None}
+    found = []
+    for run_dir in sorted(path for path in sweep_dir.glob("[0-9]*") if path.is_dir()):
+        link = run_dir / LOG_LINK
+        silent = lost_by_log.pop(link.resolve(), None)
+        if silent is not None:
+            found.append(Failure(run_dir, silent.reason, link))
+        elif (run_dir / ERROR_FILE).is_file():
+            told = (run_dir / ERROR_FILE).read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+            found.append(Failure(run_dir, told, link if link.is_symlink() else None))
+    return [*found, *lost_by_log.values()]

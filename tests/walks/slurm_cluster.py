@@ -1,0 +1,99 @@
+"""A real SLURM cluster of one node on this machine, and sweeps that are handed to it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.shared import unavailable
+from tests.walks import tiny_runs
+
+ROOT = tiny_runs.CONF.parent
+SCRIPT = ROOT / "launchers" / "local_slurm.sh"
+RESOURCES = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, str]]:
+    """Start a cluster whose files lie in `folder`; what its users need in their environment."""
+    if os.getuid() != 0:
+        unavailable("the daemons of SLURM start as root")
+    if not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))) and shutil.which("apt-get") is None:
+        unavailable("SLURM is not installed, and there is no apt-get to install it")
+    started = subprocess.run([SCRIPT, "start", folder], capture_output=True, text=True, timeout=300, check=False)
+    assert started.returncode == 0, started.stderr
+    [name, file] = re.fullmatch(r"export (\w+)=(\S+)\n", started.stdout).groups()
+    try:
+        yield os.environ | {name: file, "OMP_NUM_THREADS": "1"}
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], check=True, timeout=60)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A `python train.py -m` that waits for its jobs; `folder` holds its members, `told` what it prints."""
+
+    process: subprocess.Popen
+    folder: Path
+    told: Path
+    environment: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.told.read_text()
+
+    def member(self, number: int) -> Path:
+        """The folder of a member, which appears when its job begins."""
+        return until(lambda: next(self.folder.glob(f"{number}_*"), None), f"member {number} of {self.folder}", self)
+
+    def job(self, number: int) -> str:
+        """SLURM's name of the job of a member, which its log is named by."""
+        link = self.member(number) / "slurm.log"
+        until(link.is_symlink, "log", self)
+        return link.resolve().parent.name
+
+    def restarts(self, number: int) -> int:
+        """How often SLURM has started the job of a member again."""
+        shown = subprocess.run(
+            ["scontrol", "show", "job", self.job(number)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(re.search(r"Restarts=(\d+)", shown.stdout)[1])
+
+    def send(self, number: int, sent: signal.Signals, *options: str) -> None:
+        """Signal the job of a member, as SLURM itself does."""
+        command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", *options, self.job(number)]
+        subprocess.run(command, env=self.environment, check=True)
+
+    def wait(self, timeout_s: float = 240) -> int:
+        """The exit code of the command, once all jobs have ended."""
+        return self.process.wait(timeout_s)
+
+
+def start_sweep(environment: dict[str, str], folder: Path, *overrides: str) -> Sweep:
+    """Hand a sweep to the cluster; its members lie in `folder`."""
+    told = folder.with_name(f"{folder.name}.txt")
+    command = [sys.executable, ROOT / "train.py", "-m", *RESOURCES, f"hydra.sweep.dir={folder}", *overrides]
+    with told.open("w") as file:
+        process = subprocess.Popen(command, cwd=folder.parent, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    return Sweep(process, folder, told, environment)
+
+
+def until(found: Callable[[], object], what: str, sweep: Sweep, timeout_s: float = 120):
+    """What `found` returns as soon as that is true."""
+    end_s = time.monotonic() + timeout_s
+    while not (result := found()):
+        logs = "\n".join(path.read_text() for path in sweep.folder.glob("*/slurm.log"))
+        assert time.monotonic() < end_s, f"no {what} within {timeout_s} s\n{sweep.text}\n{logs}"
+        time.sleep(0.05)
+    return result

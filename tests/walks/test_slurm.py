@@ -1,0 +1,121 @@
+"""Jobs of a real SLURM cluster: one is pre-empted and goes on, so is a pair; one fails and one is killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.walks import process_pairs, slurm_cluster, test_resume, tiny_runs
+
+STEPS = ("phase.total_steps=36", "checkpoint.every_steps=100", "validation.every_steps=100")
+PAIR = (*process_pairs.TRAINER, "reward=sequential", "prompts_per_step=3", "phase.steps=12", "phase.total_steps=24")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> dict[str, str]:
+    with slurm_cluster.running(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+def num_steps(run_dir: Path) -> int:
+    """Steps that a run has logged; none before it has a log."""
+    return len(tiny_runs.rows(run_dir, "train")) if (run_dir / "metrics.csv").exists() else 0
+
+
+def preempt(sweep: slurm_cluster.Sweep, number: int, after_steps: int) -> Path:
+    """Signal a member in the middle of its training, as SLURM does before it takes the node away."""
+    run_dir = sweep.member(number)
+    slurm_cluster.until(lambda: num_steps(run_dir) >= after_steps, f"step {after_steps} in {run_dir}", sweep)
+    sweep.send(number, signal.SIGUSR2)
+    return run_dir
+
+
+def settings_of(run_dir: Path) -> dict:
+    """The settings that a member recorded, for a run of its own."""
+    return yaml.safe_load((run_dir / "config.yaml").read_text()) | {"resume": None}
+
+
+def assert_learned(run_dir: Path) -> None:
+    assert any(float(row["loss/grad_norm"]) > 0 for row in tiny_runs.rows(run_dir, "train"))
+
+
+def assert_stopped_once(sweep: slurm_cluster.Sweep, number: int, run_dir: Path) -> None:
+    """The first job ended at a checkpoint of its own, in the middle; the second began there."""
+    log = (run_dir / "slurm.log").read_text()
+    assert sweep.restarts(number) == 1
+    assert log.count("Starting with JobEnvironment") == log.count("Calling checkpoint method.") + 1 == 2
+    assert log.count("Stopping after this step") == 1
+
+
+def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs, tmp_path):
+    sweep = slurm_cluster.start_sweep(
+        cluster, tmp_path / "sweep", "experiment=ablate_matching", "seed=0", *tiny_runs.small_overrides(outputs, *STEPS)
+    )
+    run_dir = preempt(sweep, 1, after_steps=5)
+    straight = tmp_path / "straight"
+    assert tiny_runs.exit_code_of(tiny_runs.train, settings_of(run_dir), straight) == 0
+    assert sweep.wait() == 0, sweep.text
+    assert_stopped_once(sweep, 1, run_dir)
+    assert [row["step"] for row in tiny_runs.rows(run_dir, "train")] == [str(step) for step in range(1, 37)]
+    test_resume.assert_same_run(run_dir, straight)
+    assert_learned(run_dir)
+
+    members = sorted(path.name for path in sweep.folder.iterdir() if path.is_dir() and path.name != ".submitit")
+    rewards = ("sequential", "maximum", "global_only", "local_only")
+    assert members == [f"{number}_reward-{reward}" for number, reward in enumerate(rewards)]
+    assert all((sweep.folder / name / "summary.json").exists() for name in members)
+    assert [sweep.restarts(number) for number in range(4)] == [0, 1, 0, 0]
+    assert "sacct" not in sweep.text
+    assert (sweep.folder / ".submitit").stat().st_mode & 0o077 == 0  # pickles: nobody else may write them
+
+    report = [sys.executable, "-m", "museg.commands.report", f"sweep={sweep.folder}"]
+    done = subprocess.run(report, cwd=slurm_cluster.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(reward in done.stdout for reward in rewards)
+
+
+def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, tmp_path):
+    """The first member gives up in its cold start, the second goes on until it is killed without a word."""
+    short = ("cold_start.max_steps=4", "cold_start.evaluate_every_steps=4", "cold_start.batch_size=8")
+    sweep = slurm_cluster.start_sweep(
+        cluster,
+        tmp_path / "sweep",
+        *tiny_runs.small_overrides(outputs, *short, "phase.steps=1", "phase.total_steps=5000"),
+        "cold_start.target_mean_iou=0.99,0",
+    )
+    failed, killed = sweep.member(0), sweep.member(1)
+    slurm_cluster.until(lambda: (failed / "error.txt").exists(), "error", sweep)
+    steps = num_steps(killed)
+    slurm_cluster.until(lambda: num_steps(killed) > steps + 2, "further steps", sweep)
+    sweep.send(1, signal.SIGKILL, "--full")
+    assert sweep.wait() == 1
+    told = sweep.text.partition("2 of the sweep's members failed:\n")[2]
+    assert told == (
+        f"{failed}\n"
+        "  ColdStartFailed: the cold start gave up after 4 supervised steps: held-out mean IoU 0.000 had not reached "
+        "0.99 when the steps were used up. Reinforcement sharpens answers that are sometimes right and cannot start "
+        "from here. Raise cold_start.max_steps, lower cold_start.target_mean_iou, or try another seed.\n"
+        f"  where it arose: {failed}/error.txt\n"
+        f"  log: {failed}/slurm.log\n"
+        f"{killed}\n"
+        "  ended without a result (FAILED): killed, cancelled, out of memory or out of time\n"
+        f"  log: {killed}/slurm.log\n"
+    )
+    assert "the cold start gave up" in (failed / "slurm.log").read_text()
+    assert not (failed / "summary.json").exists() and (failed / "report.html").exists()
+
+
+def test_a_preempted_pair_of_processes_goes_on(cluster, outputs, tmp_path):
+    sweep = slurm_cluster.start_sweep(
+        cluster, tmp_path / "sweep", *tiny_runs.small_overrides(outputs, *STEPS[1:], *PAIR), "seed=0"
+    )
+    run_dir = preempt(sweep, 0, after_steps=5)
+    straight = tmp_path / "straight"
+    assert sweep.wait() == 0, sweep.text
+    assert process_pairs.exit_codes_of(tiny_runs.train, settings_of(run_dir), straight) == [0, 0]
+    assert_stopped_once(sweep, 0, run_dir)
+    test_resume.assert_same_run(run_dir, straight)
+    assert_learned(run_dir)
