@@ -128,18 +128,29 @@ def drawn_from(policy: Policy, seed: int) -> Iterator[None]:
 def merged(policy: Policy) -> Policy:
     """An ordinary policy that computes the same: a copy whose weights hold the adapter. Without one, `policy` itself.
 
-    A copy of bfloat16 weights is float32, because they could not hold what an adapter has learnt.
+    The copy lies in the host's memory, because a GPU that trains may have no room for it, and in float32 where the
+    weights are bfloat16, because these could not hold what an adapter has learnt.
     """
     if not adapter_weights(policy.model):
         return policy
-    model = copy.deepcopy(policy.model)
-    model.to(torch.promote_types(model.dtype, torch.float32))
+    model = _copied(policy.model)
     for name, layer in list(model.named_modules()):
         if isinstance(layer, _layer_type()):
             layer.merge(adapter_names=[TRAINED])
             model.set_submodule(name, layer.get_base_layer())
     del model.peft_config  # peft's note of what it had put on
     return Policy(model, policy.tokenizer, policy.ids)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy on the processor, in float32 or better, that is never anywhere else."""
+    copies: dict[int, Tensor] = {}
+    for weight in model.parameters():
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        copies[id(weight)] = nn.Parameter(weight.detach().to("cpu", wide, copy=True), requires_grad=False)
+    for buffer in model.buffers():
+        copies[id(buffer)] = buffer.to("cpu", copy=True)
+    return copy.deepcopy(model, copies)
 
 
 def _layer_type() -> type:
