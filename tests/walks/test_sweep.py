@@ -1,5 +1,6 @@
-"""A sweep from the command line: four runs that share clips and cold start, and one that outlives a failing member."""
+"""A sweep from the command line: four runs that share clips and cold start, a failing member, reports of both."""
 
+import csv
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from museg.report.sweep_page import write_sweep_report
+from tests.report.parsed_page import Page
 from tests.walks import tiny_runs
 from tests.walks.wandb_records import fragments, of_kind
 
@@ -34,7 +37,7 @@ def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 
 
 def members(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "sweep").iterdir() if path.is_dir())
+    return sorted(path for path in (folder / "sweep").iterdir() if path.name[0].isdigit())
 
 
 def test_four_runs_finish(finished):
@@ -75,6 +78,22 @@ def test_nothing_is_written_beside(finished):
     assert {path.name for path in folder.iterdir()} == {"outputs", "sweep"}
 
 
+def test_its_report_has_the_numbers_of_its_members(finished):
+    folder, _ = finished
+    page = Page(write_sweep_report(folder / "sweep").html.read_text(encoding="utf-8"))
+    assert "4 of 4 members finished." in page.text
+    with (folder / "sweep" / "sweep.csv").open(newline="") as opened:
+        found = {
+            (row["reward"], row["phase.steps"]): float(row["mean"])
+            for row in csv.DictReader(opened)
+            if (row["mode"], row["score"]) == ("sampled", "mean_iou")
+        }
+    summaries = [json.loads((run_dir / "summary.json").read_text()) for run_dir in members(folder)]
+    scores = [summary["held_out"]["plain"]["sampled"]["mean_iou"] for summary in summaries]
+    order = [("sequential", "2"), ("sequential", "4"), ("maximum", "2"), ("maximum", "4")]
+    assert found == dict(zip(order, scores, strict=True))
+
+
 @pytest.fixture(scope="module")
 def half_failed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     folder = tmp_path_factory.mktemp("half_failed")
@@ -89,6 +108,10 @@ def test_a_failing_member_leaves_the_others_running(half_failed):
     assert "the cold start gave up after 4 supervised steps" in done.stderr
     assert not (failed / "summary.json").exists()
     assert list(json.loads((finished / "summary.json").read_text())["held_out"]) == ["cold_start", "timestamp", "plain"]
+    report = write_sweep_report(folder / "sweep")
+    page = Page(report.html.read_text(encoding="utf-8"))
+    assert "1 of 2 members finished." in page.text and "1 failed" in page.text
+    assert "the cold start gave up after 4 supervised steps" in page.text
 
 
 def test_members_stand_together_in_wandb_under_their_own_names(half_failed):
