@@ -150,7 +150,7 @@ def _progress(run: RunRecord | None, now_s: float) -> tuple[Status, str]:
         return Status.FINISHED, ""
     error, written_s = run.run_dir / ERROR_FILE, _last_written_s(run.run_dir)
     if error.is_file() and error.stat().st_mtime >= written_s:
-        return Status.FAILED, _last_line(error)
+        return Status.FAILED, _reason(error)
     if not (run.run_dir / CONFIG_FILE).is_file():
         return Status.WAITING, f"its folder has no {CONFIG_FILE} yet"
     age_s = max(0.0, now_s - written_s)
@@ -164,11 +164,11 @@ def _last_written_s(run_dir: Path) -> float:
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
-def _last_line(file: Path) -> str:
+def _reason(file: Path) -> str:
+    """What the first paragraph of an error file says; where it arose comes after that."""
     with file.open("rb") as opened:
-        opened.seek(max(0, file.stat().st_size - 8_000))
-        lines = text_of(opened.read().decode("utf-8", errors="replace")).strip().splitlines()
-    return clip(lines[-1], MAX_ERROR_CHARS) if lines else "without a message"
+        text = text_of(opened.read(8_000).decode("utf-8", errors="replace")).strip()
+    return clip(" ".join(text.partition("\n\n")[0].split()), MAX_ERROR_CHARS) or "without a message"
 
 
 def _patience_s(run: RunRecord) -> float:

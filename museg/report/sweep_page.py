@@ -88,17 +88,19 @@ def write_sweep_report(folder: Path, baseline: str | None = None, now_s: float |
     return SweepReport(path, tuple(picture.png for picture in pictures), markdown_table(found, compared))
 
 
-def _member_rows(sweep: SweepRecord, found: Sequence[Configuration]) -> list[tuple[SweepMember, str, str]]:
-    """(member, label of its configuration, link to its own report) of every member."""
+def _member_rows(sweep: SweepRecord, found: Sequence[Configuration]) -> list[tuple[SweepMember, str, str, str]]:
+    """(member, label of its configuration, link to its own report, link to its log) of every member."""
     labels = {id(member): configuration.label for configuration in found for member in configuration.members}
-    return [(member, labels.get(id(member), "not known"), _link(member)) for member in sweep.members]
+    return [
+        (member, labels.get(id(member), "not known"), _link(member, "report.html"), _link(member, "slurm.log"))
+        for member in sweep.members
+    ]
 
 
-def _link(member: SweepMember) -> str:
-    """The way from the page to a member's own report, empty where there is none."""
-    if member.run is None or not (member.run.run_dir / "report.html").is_file():
-        return ""
-    return f"{quote(member.folder)}/report.html"
+def _link(member: SweepMember, file: str) -> str:
+    """The way from the page to a file of a member, empty where it is not there."""
+    is_there = member.run is not None and (member.run.run_dir / file).is_file()
+    return f"{quote(member.folder)}/{file}" if is_there else ""
 
 
 def _contents(folder: Path) -> list[tuple[str, str, str]]:

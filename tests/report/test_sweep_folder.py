@@ -32,7 +32,7 @@ def half_finished(folder):
         steps_done = None if seed == 0 else 60
         write_member(folder / f"{seed}_seed-{seed}", member_config(seed), 0.1, steps_done=steps_done, age_s=age_s)
     error = folder / "3_seed-3" / "error.txt"
-    error.write_text('Traceback\n  File "x"\nNonFiniteStep: the loss of step 61 is <nan>\n\n')
+    error.write_text('NonFiniteStep: the loss\nof step 61 is <nan>\n\nTraceback\n  File "x"\n')
     os.utime(error, (NOW_S - 8999, NOW_S - 8999))
     return folder
 

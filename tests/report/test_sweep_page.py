@@ -68,11 +68,14 @@ def test_a_half_finished_sweep_says_so_and_counts_what_is_there(tmp_path):
     failed = write_member(folder / "6_reward-global_only_seed-0", member_config(0, "global_only"), 0.1, steps_done=9)
     (failed / "error.txt").write_text("ValueError: out of <b>luck</b>")
     os.utime(failed / "error.txt", (NOW_S, NOW_S))
+    (failed / "slurm.log").write_text("the log of its job")
     shutil.rmtree(folder / "1_reward-sequential_seed-1")
     page = report(folder)
     assert "4 of 12 members finished." in page.text
     assert "This sweep is not finished: 1 running, 1 failed, 6 not started." in page.text
     assert "ValueError: out of <b>luck</b>" in page.text
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert [link for link in links if "slurm.log" in link] == ["6_reward-global_only_seed-0/slurm.log"]
     assert "2 of 3" in page.text  # seeds of sequential and of maximum that count
 
 
