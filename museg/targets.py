@@ -20,7 +20,7 @@ ALLOWED_FOREIGN = frozenset(
         "lightning.pytorch.loggers.TensorBoardLogger",
         "lightning.pytorch.strategies.DDPStrategy",
         "lightning.pytorch.strategies.DeepSpeedStrategy",
-        "lightning.pytorch.strategies.FSDPStrategy",
+        "lightning.pytorch.strategies.ModelParallelStrategy",
     }
 )
 

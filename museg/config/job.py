@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from museg.config.completion_timelines import draw_completions
+from museg.config.sharding_rules import shards_weights
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
@@ -38,7 +39,7 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
         schedule=build_schedule(**config["phase"]),
         wordings={name: PromptWording(**wording) for name, wording in prompt["wordings"].items()},
         evaluation_wording=prompt["evaluation"],
-        rollout=_pick(RolloutSettings, config["rollout"]),
+        rollout=_rollout(config),
         objective=_pick(settings.ObjectiveSettings, config["objective"]),
         optimizer=_pick(
             settings.OptimizerSettings, config["optimizer"] | {"betas": tuple(config["optimizer"]["betas"])}
@@ -58,6 +59,12 @@ def build_job(config: Mapping[str, Any]) -> settings.TrainingJob:
 def _pick(kind: type, node: Mapping[str, Any]) -> Any:
     """Construct a settings class from the entries of a group that carry its field names."""
     return kind(**{field.name: node[field.name] for field in fields(kind) if field.name in node})
+
+
+def _rollout(config: Mapping[str, Any]) -> RolloutSettings:
+    """Without recordings where weights are sharded: gathered ones lie elsewhere in every step."""
+    is_fixed = not shards_weights(config["trainer"]["strategy"])
+    return _pick(RolloutSettings, config["rollout"] | {"cuda_graphs": config["rollout"]["cuda_graphs"] and is_fixed})
 
 
 def _strategy(strategy: Any) -> Any:

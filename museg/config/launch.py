@@ -12,7 +12,7 @@ from museg.config.job import build_job
 from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
 from museg.training import processes
-from museg.training.checkpoints import CONFIG_FILE
+from museg.training.checkpoints import CONFIG_FILE, ROUNDS_OTHERWISE
 from museg.training.phased_module import NonFiniteStep
 from museg.training.run import ColdStartFailed, train
 from museg.training.stopping import Stopped, requeue
@@ -56,13 +56,14 @@ def _complaint(error: Exception, run_dir: Path) -> str:
 def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mapping[str, Any]:
     """The settings to run with: those the resumed folder recorded when `resume=FOLDER` is all that was asked for.
 
-    `profile` may stand beside it. A job that SLURM has started again continues what it began, without being told so.
-    Raises RunFailed for a folder of an older version, which lacks settings of today.
+    `profile` may stand beside it, and what only rounds otherwise, such as the number of processes. A job that SLURM has
+    started again continues what it began, without being told so. Raises RunFailed for a folder of an older version,
+    which lacks settings of today.
     """
-    resume, of_this_start = settings["resume"], ("resume", "profile")
+    resume, asked = settings["resume"], {override.partition("=")[0] for override in overrides}
     if resume is None and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0:
         return settings | {"resume": "auto"}
-    if resume in (None, "auto") or any(override.partition("=")[0] not in of_this_start for override in overrides):
+    if resume in (None, "auto") or not asked <= {"resume", "profile", *ROUNDS_OTHERWISE}:
         return settings
     recorded = read_run_config(Path(resume) / CONFIG_FILE)
     if lacking := _lacking(recorded, settings):
@@ -71,7 +72,10 @@ def resumed_settings(settings: Mapping[str, Any], overrides: list[str]) -> Mappi
             "with that version, or start a new run",
             exit_code=1,
         )
-    return recorded | {key: settings[key] for key in of_this_start}
+    resumed = recorded | {key: settings[key] for key in ("resume", "profile")}
+    for group, _, key in (name.partition(".") for name in asked & ROUNDS_OTHERWISE):
+        resumed[group] = resumed[group] | {key: settings[group][key]}
+    return resumed
 
 
 def _lacking(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "schema/method": {"lightning": TargetConfig, "supervised": training_schema.SupervisedMethodConfig},
     "schema/optimizer": {"adamw": training_schema.OptimizerConfig},
     "schema/trainer": {"lightning": training_schema.TrainerConfig},
-    "schema/strategy": {"deepspeed": training_schema.DeepSpeedConfig},
+    "schema/strategy": {
+        "deepspeed": training_schema.DeepSpeedConfig,
+        "model_parallel": training_schema.ModelParallelConfig,
+    },
     "schema/logger": {"wandb": training_schema.WandbConfig, "tensorboard": training_schema.TensorBoardConfig},
     "schema/cold_start": {"supervised": training_schema.ColdStartConfig},
     "schema/reward": {"mix": task_schema.RewardMixConfig},

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from museg.config.sharding_rules import sharded_weights
 from museg.config.violation import Violation
 from museg.config.weight_rules import adapter, moments
 from museg.phases.schedule import build_schedule
@@ -197,6 +198,7 @@ TRAIN_RULES: Rules = {
     context: ("video", "rollout"),
     step_share: ("trainer", "prompts_per_step"),
     master_weights: ("trainer", "model"),
+    sharded_weights: ("trainer", "rollout", "objective", "method", "logger"),
     installed: ("logger", "trainer", "model"),
     synthetic_clips: ("dataset",),
     held_out: ("dataset", "cold_start"),

@@ -58,10 +58,18 @@ class DeepSpeedConfig:
     """Lightning's DeepSpeed strategy, the arguments in use here."""
 
     _target_: str = "lightning.pytorch.strategies.DeepSpeedStrategy"
-    stage: int = choice(1, 2)  # 3 gathers weights for every new token, and ranks write unequal numbers of them
+    stage: int = choice(1, 2, 3)
     offload_optimizer: bool = False
     allgather_bucket_size: int = number(minimum=1)
     reduce_bucket_size: int = number(minimum=1)
+
+
+@dataclass
+class ModelParallelConfig:
+    """Lightning's strategy for what a module shards itself, here by FSDP2; the arguments in use here."""
+
+    _target_: str = "lightning.pytorch.strategies.ModelParallelStrategy"
+    save_distributed_checkpoint: bool = MISSING
 
 
 @dataclass

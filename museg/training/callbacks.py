@@ -119,7 +119,7 @@ def evaluate_held_out(
 ) -> Evaluation:
     """Evaluate with dropout off and the trainer's precision, and put the module back into training."""
     module.eval()
-    with trainer.precision_plugin.forward_context():
+    with module.weights.gathered(), trainer.precision_plugin.forward_context():
         evaluation = held_out.evaluate(module.policy, modes, module.features)
     module.train()
     return evaluation

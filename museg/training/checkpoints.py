@@ -16,7 +16,10 @@ from museg.training import processes
 
 COMPLETE = re.compile(r"step_(\d{6,})")
 STATE_FILE = "state.ckpt"
-SHARDED_WEIGHTS_FILE = "checkpoint/mp_rank_00_model_states.pt"
+DEEPSPEED_FOLDER = "checkpoint"
+"""Below the state, which DeepSpeed makes a folder of."""
+DEEPSPEED_WEIGHTS_FILE = "mp_rank_00_model_states.pt"
+"""In it, but not under ZeRO-3."""
 CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
     {
@@ -36,12 +39,19 @@ MAY_CHANGE = frozenset(
     }
 )
 """Settings a resumed run may change: none of them alters a number."""
+ROUNDS_OTHERWISE = frozenset(
+    {"trainer.devices", "trainer.num_nodes", "trainer.micro_batch_prompts", "trainer.num_threads"}
+)
+"""Settings it may change, too: they say in which order sums are added up, and so how they are rounded.
+
+Prompts, seeds and learning rates stay the same. A weight that is rounded otherwise may draw another token some day.
+"""
 
 
 class Checkpoint(NamedTuple):
     """A complete checkpoint: `folder/state.ckpt`, taken after `global_step` steps were finished.
 
-    DeepSpeed makes a folder of it, with the weights in one file and each process' optimizer state in another.
+    DeepSpeed makes a folder of it, to which each process adds its optimizer state, and under ZeRO-3 its weights.
     """
 
     folder: Path
@@ -52,10 +62,18 @@ class Checkpoint(NamedTuple):
         return self.folder / STATE_FILE
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The module's state dict, without optimizer state. Loaded as data, never as code."""
-        is_sharded = self.state_file.is_dir()
-        file = self.state_file / SHARDED_WEIGHTS_FILE if is_sharded else self.state_file
-        return torch.load(file, map_location="cpu", weights_only=True)["module" if is_sharded else "state_dict"]
+        """The module's state dict, without optimizer state. Loaded as data, never as code, but for ZeRO-3's.
+
+        DeepSpeed alone can join the weights of that, and its reader unpickles, as it does when a run is resumed.
+        """
+        if not self.state_file.is_dir():
+            return torch.load(self.state_file, map_location="cpu", mmap=True, weights_only=True)["state_dict"]
+        file = self.state_file / DEEPSPEED_FOLDER / DEEPSPEED_WEIGHTS_FILE
+        if file.exists():
+            return torch.load(file, map_location="cpu", mmap=True, weights_only=True)["module"]
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # not always installed
+
+        return get_fp32_state_dict_from_zero_checkpoint(str(self.state_file), tag=DEEPSPEED_FOLDER)
 
 
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
@@ -121,18 +139,24 @@ def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None
 
 
 def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
-    """Write `config.yaml`, or refuse with the difference when the folder holds a run with other settings."""
+    """Write `config.yaml`, or refuse with the difference when the folder holds a run with other settings.
+
+    What only rounds otherwise is told and not refused; the file goes on saying what the run began with.
+    """
     file = run_dir / CONFIG_FILE
     plain = json.loads(json.dumps(config))
     if file.exists():
         recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
         changed = changed_settings(recorded, plain)
-        if changed:
-            lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
+        told = {key: f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items()}
+        refused = "\n".join(f"  {text}" for key, text in told.items() if key not in ROUNDS_OTHERWISE)
+        if refused:
             raise ValueError(
-                f"settings differ from those recorded in {file}:\n{lines}\nA run is resumed with its own settings: "
+                f"settings differ from those recorded in {file}:\n{refused}\nA run is resumed with its own settings: "
                 "leave these overrides out, or start a new run in another folder."
             )
+        if told:
+            print(f"from here on sums are rounded otherwise: {'; '.join(told.values())}")
         return
     write_whole(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from museg.data.clips import StepBatch
@@ -17,6 +18,7 @@ from museg.objectives.advantages import group_advantages
 from museg.objectives.grpo import averaging_weight, grpo_loss
 from museg.objectives.importance import importance
 from museg.phases.batches import derive_seed
+from museg.phases.schedule import Phase
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch
@@ -27,6 +29,7 @@ from museg.rewards.base import ScoredResponse
 from museg.training.job import TrainingJob
 from museg.training.phased_module import PhasedModule, Stopwatch
 from museg.training.rollout_metrics import completion_records, describe
+from museg.training.sharding import FsdpShards, HeldWeights, WholeWeights
 from museg.training.step_metrics import combined, whole_step
 
 
@@ -44,29 +47,42 @@ class MusegModule(PhasedModule):
     def __init__(self, policy: Policy, job: TrainingJob, reference: Reference | AdapterReference | None = None) -> None:
         super().__init__(policy, job)
         self.reference = reference
+        self.reference_weights: HeldWeights = WholeWeights()
         self.log_probs_of = shared_prefix_log_probs if job.objective.shared_prefix else completion_log_probs
+
+    def configure_model(self) -> None:
+        """FSDP shards the reference, too: whole it would take more of a GPU than everything else that is held.
+
+        DeepSpeed would need a second engine for it, so under ZeRO-3 each process has all of it. A reference that is the
+        policy with another adapter lies where the policy does.
+        """
+        super().configure_model()
+        strategy = self.trainer.strategy
+        if isinstance(self.reference, AdapterReference):
+            self.reference_weights = self.weights
+        elif self.reference is not None and isinstance(strategy, ModelParallelStrategy):
+            model = self.reference.to("cpu", self.compute_dtype).policy.model
+            self.reference_weights = FsdpShards(model, strategy.root_device, self.compute_dtype, trains=False)
 
     def on_fit_start(self) -> None:
         """The reference is no child of this module, so it follows the policy here: DeepSpeed makes that bfloat16."""
         super().on_fit_start()
-        if self.reference is not None:
+        if self.reference is not None and isinstance(self.reference_weights, WholeWeights):
             self.reference.to(self.device, self.policy.model.dtype)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """Sample, score, compare within groups, update. Returns the step's metrics and, on table steps, its texts."""
-        if not batch.clips:  # every clip of this process is unreadable, and the quarantine says so
-            if self.stand_by(batch.global_step) is not None:
-                self.step_optimizer(batch.global_step, [])
-            self.steps_done = batch.global_step + 1
-            return whole_step({"data/num_prompts": 0.0}, [])
-
         step, watch = batch.global_step, Stopwatch()
         phase, _ = self.job.schedule.locate(step)
-        with self.parts("building prompts"):
-            prompts = self.prompts_of(batch, phase.prompt)
-        seeds = [derive_seed(self.job.seed, "rollout", step, clip.position) for clip in batch.clips]
-        with self.parts("rollout"):
-            rollouts = sample_rollouts(self.policy, prompts, self.job.rollout, seeds)
+        with self.weights.gathered():
+            sampled = self.sample(batch, phase) if batch.clips else None
+        if sampled is None:  # every clip of this process is unreadable, and the quarantine says so
+            if self.stand_by(step) is not None:
+                self.step_optimizer(step, [])
+            self.steps_done = step + 1
+            return whole_step({"data/num_prompts": 0.0}, [])
+
+        prompts, rollouts = sampled
         with self.parts("reading and rewards"):
             responses = [read_strict(text) for text in rollouts.texts]
             scores = self.score(responses, prompts, rollouts, phase.rewards_off)
@@ -84,6 +100,14 @@ class MusegModule(PhasedModule):
                 records = completion_records(step, phase.name, prompts.examples, rollouts, scores)
             places = [clip.position for clip in batch.clips for _ in range(self.job.rollout.num_generations)]
             return whole_step(described | losses | timings, list(zip(places, records, strict=False)))
+
+    def sample(self, batch: StepBatch, phase: Phase) -> tuple[PromptBatch, Rollouts]:
+        """The prompts of this process and their completions, each drawn by its place in the step."""
+        with self.parts("building prompts"):
+            prompts = self.prompts_of(batch, phase.prompt)
+        seeds = [derive_seed(self.job.seed, "rollout", batch.global_step, clip.position) for clip in batch.clips]
+        with self.parts("rollout"):
+            return prompts, sample_rollouts(self.policy, prompts, self.job.rollout, seeds)
 
     def score(
         self, responses: Sequence[ParsedResponse], prompts: PromptBatch, rollouts: Rollouts, off: Sequence[str]
@@ -113,7 +137,7 @@ class MusegModule(PhasedModule):
             ids, mask = rollouts.completion_ids[rows], rollouts.completion_mask[rows]
             inputs = (prompts.select(list(part)), ids, mask, num_generations)
             with self.parts("policy forward"):
-                log_probs = self.log_probs_of(self.policy, *inputs)
+                log_probs = self.weights.run(lambda: self.log_probs_of(self.policy, *inputs))
             with self.parts("reference forward"):
                 ref_log_probs = self.reference_log_probs(*inputs)
             with self.parts("loss"):
@@ -175,4 +199,12 @@ class MusegModule(PhasedModule):
         if self.reference is None:
             return None
         with self.reference.acting() as policy:
-            return self.log_probs_of(policy, *inputs)
+            return self.reference_weights.run(lambda: self.log_probs_of(policy, *inputs))
+
+    def idle_loss(self) -> Tensor:
+        """As above; a reference of which each process has but a part is gathered, too."""
+        loss = super().idle_loss()
+        if not isinstance(self.reference_weights, WholeWeights):
+            with self.reference.acting() as policy:
+                self.reference_weights.run(lambda: self.blank_log_probs(policy))
+        return loss

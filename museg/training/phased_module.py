@@ -4,13 +4,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrategy
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from museg.data.clips import LoadedClip, StepBatch
 from museg.data.examples import GroundingExample
@@ -25,6 +27,7 @@ from museg.training import processes
 from museg.training.job import TrainingJob
 from museg.training.optimizers import adamw
 from museg.training.profile import PartClock
+from museg.training.sharding import ForwardPass, FsdpShards, HeldWeights, WholeWeights, Zero3Shards, shards_weights
 from museg.training.vision_features import vision_features
 from museg.video.decoding import SampledVideo
 
@@ -53,6 +56,7 @@ class PhasedModule(pl.LightningModule):
     `steps_done` counts finished reinforcement steps over all fits; it travels in every checkpoint and is the x-axis of
     every log. Phase and learning rate are functions of it. `parts` measures where a step's time goes, if that is asked.
     `features` hands out what a frozen vision tower makes of a clip, to policy and reference; None where it trains.
+    `weights` says where the policy's weights lie, and how they are come by.
     """
 
     automatic_optimization = False
@@ -68,6 +72,21 @@ class PhasedModule(pl.LightningModule):
         self.parts: PartClock = nullcontext
         self.features = vision_features(policy, job.vision_features)
         self.strict_loading = policy.lora is None  # an adapter's checkpoints hold nothing else
+        self.weights: HeldWeights = WholeWeights()
+        self.forward_pass = ForwardPass()
+
+    def configure_model(self) -> None:
+        """Shard the weights where the trainer asks for it; Lightning calls this before it asks for the optimizer."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, ModelParallelStrategy):
+            self.weights = FsdpShards(self.model, strategy.root_device, self.compute_dtype)
+        elif shards_weights(strategy):
+            self.weights = Zero3Shards(strategy, self.forward_pass)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What sharded weights are gathered in."""
+        return torch.float32 if self.job.trainer.precision == "32-true" else torch.bfloat16
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """A fresh optimizer; Lightning restores its state when a fit is continued."""
@@ -157,11 +176,19 @@ class PhasedModule(pl.LightningModule):
         return self.accumulate(step, [], 0.0, lambda part, whole: self.idle_loss())
 
     def idle_loss(self) -> Tensor:
-        """Zero, with a gradient of zero for every trained weight."""
+        """Zero, with a gradient of zero for every trained weight; gathers what the loss of a prompt gathers."""
+        return 0.0 * self.weights.run(lambda: self.blank_log_probs(self.policy)).sum()
+
+    def blank_log_probs(self, policy: Policy) -> Tensor:
+        """What `policy` makes of a completion that says nothing about a clip that shows nothing."""
         limit = self.job.rollout.max_context_tokens
-        prompts = build_prompt_batch(self.policy, [BLANK_CLIP], BLANK_WORDING, max_context_tokens=limit)
-        ids, mask = (tensor.to(self.device) for tensor in encode_completions(self.policy, [""]))
-        return 0.0 * completion_log_probs(self.policy, prompts, ids, mask, 1).sum()
+        prompts = build_prompt_batch(policy, [BLANK_CLIP], BLANK_WORDING, max_context_tokens=limit)
+        if self.features is not None:  # nobody calls the tower
+            is_video = prompts.input_ids == policy.ids.video_id
+            blank = torch.zeros(int(is_video.sum()), policy.model.config.text_config.hidden_size, device=self.device)
+            prompts = replace(prompts, features=blank)
+        ids, mask = (tensor.to(self.device) for tensor in encode_completions(policy, [""]))
+        return completion_log_probs(policy, prompts, ids, mask, 1)
 
     def not_finite(self, what: str, step: int, example_ids: Sequence[str]) -> NonFiniteStep:
         """The error that all processes raise together; it names the examples of all of them."""
@@ -190,7 +217,8 @@ class PhasedModule(pl.LightningModule):
 
     def clip(self, step: int, example_ids: Sequence[str]) -> float:
         """Clip the gradient at `optimizer.max_grad_norm`; returns its norm before, or raises `NonFiniteStep`."""
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.job.optimizer.max_grad_norm))
+        found = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.job.optimizer.max_grad_norm)
+        norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
         if not math.isfinite(norm):
             self.model.zero_grad()
             raise self.not_finite("the gradient", step, example_ids)

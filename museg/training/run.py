@@ -47,10 +47,12 @@ from museg.training.phased_module import Stopwatch
 from museg.training.profile import Parts, profiled
 from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
+from museg.training.sharding import shards_weights
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
 from museg.training.summary import finished_summary, training_s, write_summary
-from museg.training.trainers import lightning_trainer, torch_threads
+from museg.training.trainers import lightning_trainer, meeting_trainer, torch_threads
+from museg.training.universal import use_universal_checkpoint
 
 COLD_START_FILE = "cold_start.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -68,7 +70,7 @@ def train(job: TrainingJob, run_dir: Path, resume: str | None = None) -> dict[st
     Several processes train one run, in the folder of the first. Raises `ValueError` when the folder may not be used so,
     and `Stopped` when a signal ended the run early (the folder can then be continued with `resume="auto"`).
     """
-    with processes.joined(lightning_trainer(job, run_dir, [])), torch_threads(job.trainer.num_threads):
+    with processes.joined(meeting_trainer(job, run_dir)), torch_threads(job.trainer.num_threads):
         run_dir = processes.shared_folder(run_dir)
         processes.on_first(lambda: open_run_folder(run_dir, job.config, resume))
         finished = processes.on_first(lambda: finished_summary(job, run_dir))
@@ -215,7 +217,7 @@ class Run:
 
     def run_fits(self, parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
-        self.put_adapter_on()
+        self.put_adapter_on(is_resumed=self.checkpoint is not None)
         done = self.checkpoint.global_step if self.checkpoint else 0
         best = BestModel(self.run_dir, self.log, self.write_model) if self.job.keeps_best_model else None
         self.evaluator = HeldOutEvaluator(self.held_out, self.log, self.job, self.run_dir, self.start_name, best)
@@ -227,6 +229,10 @@ class Run:
                     self.load_weights(self.checkpoint)
                 self.run_fit(fit, continued, parts)
                 self.stop.raise_if_requested()
+                if shards_weights(self.job.trainer.strategy):  # what a process has now is a part of the policy
+                    self.policy = self.job.make_policy()
+                    self.put_adapter_on(is_resumed=True)
+                    self.load_weights(complete_checkpoints(self.run_dir)[-1])
         if done == self.job.schedule.total_steps:
             self.load_weights(self.checkpoint)
 
@@ -245,16 +251,19 @@ class Run:
             self.checkpointer,
             *([StepClock(parts)] if parts else []),
         ]
-        self.trainer(callbacks).fit(
+        trainer = self.trainer(callbacks)
+        if continued:
+            use_universal_checkpoint(trainer.strategy, continued)
+        trainer.fit(
             module,
             stream,
             ckpt_path=str(continued.state_file) if continued else None,
             weights_only=True,
         )
 
-    def put_adapter_on(self) -> None:
+    def put_adapter_on(self, *, is_resumed: bool) -> None:
         """From here on an adapter trains, where one is asked for; the model that it is put on stays as it is."""
-        seed, is_resumed = derive_seed(self.job.seed, "adapter"), self.checkpoint is not None
+        seed = derive_seed(self.job.seed, "adapter")
         put_adapter_on(self.policy, self.run_dir, seed, is_resumed=is_resumed, is_made_here=self.job.cold_start.enabled)
 
     def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:

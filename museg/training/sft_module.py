@@ -64,8 +64,9 @@ class SftModule(PhasedModule):
 
         def loss_of(part: range, num_tokens: float) -> Tensor:
             rows = slice(part.start, part.stop)
+            inputs = (prompts.select(list(part)), ids[rows], mask[rows], 1)
             with self.parts("policy forward"):
-                log_probs = completion_log_probs(self.policy, prompts.select(list(part)), ids[rows], mask[rows], 1)
+                log_probs = self.weights.run(lambda: completion_log_probs(self.policy, *inputs))
             return supervised_loss(log_probs, mask[rows]) * (float(mask[rows].sum()) / num_tokens)
 
         return self.accumulate(batch.global_step, example_ids_of(batch), float(mask.sum()), loss_of)

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.plugins.precision import DeepSpeedPrecision
-from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from museg.training.job import TrainerSettings, TrainingJob
@@ -27,7 +27,8 @@ def lightning_trainer(
 ) -> pl.Trainer:
     """A Lightning trainer; steps, logs, checkpoints and validation are ours.
 
-    Off, `is_sharded` trains without DeepSpeed where that was asked for: it takes no more than one optimizer.
+    Off, `is_sharded` trains with whole weights in every process where shards were asked for: DeepSpeed takes no more
+    than one optimizer, and Muon reads whole matrices.
     """
     settings = job.trainer
     strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
@@ -35,7 +36,7 @@ def lightning_trainer(
     if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
         strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
         arithmetic = {"plugins": [FramesAsTheyAre(settings.precision)]}
-    elif isinstance(strategy, DeepSpeedStrategy):
+    elif isinstance(strategy, (DeepSpeedStrategy, ModelParallelStrategy)) and not is_sharded:
         strategy = "ddp"
     quiet_lightning()
     arithmetic["plugins"] = [*arithmetic.get("plugins", ()), *slurm_plugins()]
@@ -46,6 +47,11 @@ def lightning_trainer(
             f"this machine cannot run trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}: "
             f"{error} trainer=cpu needs no GPU."
         ) from error
+
+
+def meeting_trainer(job: TrainingJob, run_dir: Path) -> pl.Trainer:
+    """A trainer by which processes meet before there is a module; FSDP's strategy would ask for it."""
+    return lightning_trainer(job, run_dir, [], is_sharded=not isinstance(job.trainer.strategy, ModelParallelStrategy))
 
 
 def _trainer(

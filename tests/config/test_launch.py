@@ -16,6 +16,14 @@ def test_a_folder_alone_brings_its_own_settings(tmp_path):
     assert profiled == {"seed": 3, "resume": str(tmp_path), "profile": True}
 
 
+def test_the_number_of_processes_may_be_another(tmp_path):
+    trainer = {"devices": 2, "precision": "bf16-mixed"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECORDED | {"trainer": trainer}))
+    now = RECORDED | {"seed": 0, "resume": str(tmp_path), "trainer": {"devices": 4, "precision": "32-true"}}
+    resumed = resumed_settings(now, [f"resume={tmp_path}", "trainer.devices=4"])
+    assert resumed == {**now, "seed": 3, "trainer": {"devices": 4, "precision": "bf16-mixed"}}
+
+
 def test_a_folder_of_an_older_version_is_refused_with_what_it_lacks(tmp_path):
     """Another reward may have other keys; a group with one schema may not."""
     target = {"_target_": "museg.rewards.mix.RewardMix"}

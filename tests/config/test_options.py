@@ -17,7 +17,7 @@ from museg.targets import TARGET, build, find_targets, locate
 from museg.training.mirrors import close
 from tests.config.options import ALL_OPTIONS, CONF, OPTIONS, compose, jobs_of
 
-GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2"}
+GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2", "trainer/zero3"}
 """Options that need DeepSpeed, which is not part of the basic installation."""
 
 
@@ -105,6 +105,11 @@ def test_builds_the_loggers(option, tmp_path):
     (dashboard,) = build_job(settings_of(option)).make_dashboards(tmp_path)
     assert str(dashboard.save_dir).startswith(str(tmp_path))
     close([dashboard], has_failed=False)
+
+
+def test_only_whole_weights_are_sampled_by_recordings():
+    assert build_job(settings_of("trainer/ddp")).rollout.cuda_graphs
+    assert not build_job(settings_of("trainer/fsdp")).rollout.cuda_graphs
 
 
 def test_two_loggers_at_once():

@@ -1,9 +1,10 @@
 import pytest
 
+from museg.config import sharding_rules
 from museg.config.validation import InvalidConfiguration, checked_settings
+from museg.policy import log_probs
 from museg.policy.lora import PROJECTIONS
 from tests.config.options import compose, jobs_of
-
 
 NO_TARGETS = [f"model.lora.targets.{name}=false" for name in PROJECTIONS]
 
@@ -54,6 +55,13 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
         (["trainer.devices=15"], "prompts_per_step"),
         (["trainer.devices=several"], "trainer.devices"),
         (["trainer.precision=bf16-true"], "trainer.precision"),
+        (["trainer=fsdp", "trainer.compile=true"], "trainer.compile"),
+        (["trainer=fsdp", "logger=wandb", "logger.wandb.best_model=true"], "logger.wandb.best_model"),
+        (
+            ["trainer=fsdp", "trainer.micro_batch_prompts=5", "objective.shared_prefix=false"],
+            "trainer.micro_batch_prompts",
+        ),
+        (["trainer=fsdp", "trainer.micro_batch_prompts=33", "method=sft"], "trainer.micro_batch_prompts"),
         (["model=qwen2_5_vl_3b", "model.dtype=bfloat16"], "model.dtype"),
         (["optimizer.betas=[0.9]"], "optimizer.betas"),
         (["optimizer.kind=sgd"], "optimizer.kind"),
@@ -80,6 +88,13 @@ def test_weights_that_an_adapter_leaves_alone_may_be_bfloat16():
 
 def test_one_completion_per_prompt_is_enough_for_supervision():
     checked_settings(compose("method=sft", "rollout.num_generations=1"))
+
+
+def test_as_many_completions_as_make_one_pass_may_be_sharded():
+    # 4 prompts with 8 completions each are the 32 rows that go through the decoder together
+    assert sharding_rules.ROWS_PER_PASS == log_probs.ROWS_PER_PASS
+    checked_settings(compose("trainer=fsdp", "trainer.micro_batch_prompts=4", "objective.shared_prefix=false"))
+    checked_settings(compose("trainer=fsdp", "trainer.micro_batch_prompts=14"))
 
 
 def test_files_that_are_not_there():

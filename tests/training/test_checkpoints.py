@@ -65,6 +65,15 @@ def test_other_settings_are_refused(tmp_path):
         record_config(tmp_path, {"seed": 1, "video": {"num_workers": 1}})
 
 
+def test_what_only_rounds_otherwise_is_told(tmp_path, capsys):
+    record_config(tmp_path, {"seed": 0, "trainer": {"devices": 2, "precision": "32-true"}})
+    record_config(tmp_path, {"seed": 0, "trainer": {"devices": 4, "precision": "32-true"}})
+    assert capsys.readouterr().out.endswith("rounded otherwise: trainer.devices: 2 there, 4 now\n")
+    with pytest.raises(ValueError, match="'bf16-true' now") as caught:
+        record_config(tmp_path, {"seed": 0, "trainer": {"devices": 4, "precision": "bf16-true"}})
+    assert "devices" not in str(caught.value)
+
+
 def test_a_run_may_be_profiled_from_where_it_is_resumed(tmp_path):
     record_config(tmp_path, {"seed": 0})  # as a run began before there was such a key
     record_config(tmp_path, {"seed": 0, "profile": True})
