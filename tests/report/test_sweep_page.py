@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from museg.commands.report import main
 from museg.report.sweep_page import write_sweep_report
 from tests.report.invented_run import HOSTILE
 from tests.report.invented_sweep import NOW_S, member_config, write_invented_sweep, write_member, write_plan
@@ -128,10 +129,19 @@ def test_the_command(finished, tmp_path):
     assert "| reward=maximum | 3 |" in done.stdout and str(folder / "sweep.html") in done.stdout
     page = Page((folder / "sweep.html").read_text(encoding="utf-8"))
     assert "the difference to reward=maximum , paired by seed" in page.text
-    for wrong, told in (
-        ([f"sweep={tmp_path}"], "holds no runs"),
-        ([f"sweep={folder}", "baseline=x"], "choose one of reward=sequential; reward=maximum"),
-        ([str(folder), "baseline=x"], "beside sweep=DIR there may be"),
-    ):
-        failed = subprocess.run([*command, *wrong], capture_output=True, text=True)
-        assert failed.returncode == 2 and told in failed.stderr and "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["sweep={empty}"], "holds no runs"),
+        (["sweep={sweep}", "baseline=x"], "choose one of reward=sequential; reward=maximum"),
+        (["{sweep}", "baseline=x"], "beside sweep=DIR there may be"),
+    ],
+)
+def test_the_command_says_what_is_wrong(finished, tmp_path, capsys, wrong, told):
+    try:
+        status = main([argument.format(empty=tmp_path, sweep=finished[0]) for argument in wrong])
+    except SystemExit as refused:  # argparse, of arguments that do not go together
+        status = refused.code
+    assert status == 2 and told in capsys.readouterr().err
