@@ -9,6 +9,7 @@ from typing import Any
 
 from museg.config.completion_timelines import draw_completions
 from museg.config.sharding_rules import shards_weights
+from museg.config.rules import computes_in_half
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
@@ -74,8 +75,7 @@ def _strategy(strategy: Any) -> Any:
 def _build_policy(node: Mapping[str, Any], trainer: Mapping[str, Any]) -> Policy:
     """Build the policy; which kernel suits it hangs on how the trainer computes."""
     if "attention" in node:
-        in_half = trainer["accelerator"] != "cpu" and trainer["precision"] != "32-true"
-        node = {**node, "attention": chosen_attention(node["attention"], in_half=in_half)}
+        node = {**node, "attention": chosen_attention(node["attention"], in_half=computes_in_half(trainer))}
     return build(node)
 
 

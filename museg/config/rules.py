@@ -154,6 +154,14 @@ def installed(settings: Settings) -> Iterator[Violation]:
         rule = "needs the package flash-attn, which is not installed"
         remedy = "pip install -e '.[gpu]', or use model.attention=auto, which takes it where it can"
         yield Violation("model.attention", rule, attention, remedy)
+    elif attention == "flash_attention_2" and not computes_in_half(settings["trainer"]):
+        rule = "computes in half precision on a GPU, which trainer.accelerator and trainer.precision do not"
+        yield Violation("model.attention", rule, attention, "use trainer=single_gpu, or model.attention=auto")
+
+
+def computes_in_half(trainer: Settings) -> bool:
+    """Whether a trainer computes in half precision, and not on the processor."""
+    return trainer["accelerator"] != "cpu" and trainer["precision"] != "32-true"
 
 
 def held_out(settings: Settings) -> Iterator[Violation]:

@@ -97,6 +97,16 @@ def test_as_many_completions_as_make_one_pass_may_be_sharded():
     checked_settings(compose("trainer=fsdp", "trainer.micro_batch_prompts=14"))
 
 
+def test_flash_attention_by_name_needs_half_precision_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    asked = ("model=qwen2_5_vl_3b", "model.attention=flash_attention_2")
+    for trainer in (["trainer=cpu"], ["trainer=single_gpu", "trainer.precision=32-true"]):
+        with pytest.raises(InvalidConfiguration, match="computes in half precision on a GPU"):
+            checked_settings(compose(*asked, *trainer))
+    checked_settings(compose(*asked, "trainer=single_gpu"))
+    checked_settings(compose("model=qwen2_5_vl_3b", "model.attention=auto", "trainer=cpu"))
+
+
 def test_files_that_are_not_there():
     with pytest.raises(InvalidConfiguration) as caught:
         checked_settings(compose("dataset=jsonl", "dataset.train_file=/absent.jsonl", "dataset.video_root=/absent"))
