@@ -29,3 +29,12 @@ settings.load_profile("steady")
 def outputs(tmp_path_factory) -> Path:
     """Where small runs keep clips and cold starts, so that each is made once for all of them."""
     return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wandb_folders(tmp_path_factory):
+    """What W&B keeps beside the run folders goes where tests leave things, and not to the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield

@@ -23,7 +23,7 @@ def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(tiny_runs.CONF.parent / "train.py"), "-m", *small, *overrides],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_DATA_DIR": str(folder / "outputs" / "wandb")},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

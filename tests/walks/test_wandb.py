@@ -32,15 +32,6 @@ ABOUT = ("logger.wandb.name=first", "logger.wandb.group=pilots", "logger.wandb.t
 TIMELINES = 2
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_folders(tmp_path_factory):
-    """What W&B keeps beside the run folder goes where tests leave things."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
-        yield
-
-
 @pytest.fixture(scope="module")
 def run_dir(outputs, tmp_path_factory) -> Path:
     """A finished run."""
