@@ -5,6 +5,7 @@ whatever calls the decoder's parts calls the adapter with them. peft itself is l
 """
 
 import copy
+import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ def add(policy: Policy, adapter: str, seed: int = 0) -> None:
 
 
 def _peft():
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft loads it; it tells of kernels nobody asked for
     try:
         import peft.functional
     except ImportError as error:

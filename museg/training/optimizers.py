@@ -22,7 +22,7 @@ def adamw(module: nn.Module, settings: OptimizerSettings) -> optim.Optimizer:
 def _class_of(kind: str) -> type[optim.Optimizer]:
     if kind == "adamw":
         return optim.AdamW
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # or it tells of kernels that are not asked for
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # or it tells of kernels nobody asked for
     try:
         from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
     except ImportError as error:
