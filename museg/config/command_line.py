@@ -10,10 +10,12 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -44,18 +46,20 @@ class Program:
     """What the command lines of train.py and evaluate.py differ in.
 
     `config` names the file of conf/ to compose, `check` raises ValueError for a composed configuration that cannot
-    work, and `run_folder` gives the override of Hydra's folder that the program's own overrides stand for, of one run
-    or (True) of a sweep.
+    work and returns its settings, and `run_folder` gives the override of Hydra's folder that the program's own
+    overrides stand for, of one run or (True) of a sweep. `instead` does what settings ask for in place of a run, if
+    they do, and returns whether they did.
     """
 
     config: str
     introduction: str
-    check: Callable[[DictConfig], object]
+    check: Callable[[DictConfig], Mapping[str, Any]]
     run_folder: Callable[[Sequence[str], bool], list[str]]
+    instead: Callable[[Mapping[str, Any]], bool]
 
 
 def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) -> list[str]:
-    """Return the arguments for Hydra; prints and exits when they ask for help or cannot work.
+    """Return the arguments for Hydra; prints and exits when they ask for help or for no run, or cannot work.
 
     `resume=FOLDER` also becomes `hydra.run.dir=FOLDER`: a resumed run is that folder, and no second one appears. So
     does `output=FOLDER`.
@@ -69,9 +73,10 @@ def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) ->
         extra = [*program.run_folder(parsed.overrides, parsed.multirun), *named_by_what_is_swept(parsed.overrides)]
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
             overrides = [*parsed.overrides, *extra]
-            for job in composed_jobs(overrides, conf, program.config, is_multirun=parsed.multirun):
-                if not parsed.cfg:
-                    program.check(job)
+            with closing(composed_jobs(overrides, conf, program.config, is_multirun=parsed.multirun)) as jobs:
+                settings = [program.check(job) for job in jobs if not parsed.cfg]
+            if any([program.instead(of_job) for of_job in settings]):
+                sys.exit(0)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         print(explain(error), file=sys.stderr)
         sys.exit(1)
@@ -122,8 +127,18 @@ def output_folder(overrides: Sequence[str], is_multirun: bool = False) -> list[s
     return [f"{place}='{folder}'"]
 
 
-TRAIN = Program("train", TRAIN_INTRODUCTION, checked_settings, resumed_folder)
-EVALUATE = Program("evaluate", EVALUATE_INTRODUCTION, checked_evaluation, output_folder)
+def dry_run(settings: Mapping[str, Any]) -> bool:
+    """Print what a run would need, if only that is asked for."""
+    if settings["dry_run"] is None:
+        return False
+    from museg.config.memory import memory_text  # loads torch and transformers
+
+    print(memory_text(settings))
+    return True
+
+
+TRAIN = Program("train", TRAIN_INTRODUCTION, checked_settings, resumed_folder, dry_run)
+EVALUATE = Program("evaluate", EVALUATE_INTRODUCTION, checked_evaluation, output_folder, lambda _: False)
 
 
 def named_by_what_is_swept(overrides: Sequence[str]) -> list[str]:

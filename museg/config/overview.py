@@ -23,6 +23,7 @@ Most used settings
   prompts_per_step=...  questions per optimizer step; rollout.num_generations=... completions for each
   validation.every_steps=... checkpoint.every_steps=...
   logger=wandb          a dashboard besides metrics.csv; offline where there is no API key
+  dry_run=memory        what each process will need of its memory; runs nothing
   resume=auto hydra.run.dir=FOLDER      continue there, or start there
 
 More help

@@ -24,9 +24,6 @@ Settings = Mapping[str, Any]
 Rules = Mapping[Callable[[Settings], Iterator[Violation]], tuple[str, ...]]
 """Rule -> the groups it reads."""
 
-FRAMES_PER_TOKEN = 2
-"""Qwen2.5-VL merges two frames (and 28 x 28 pixels) into one token."""
-
 TEXT_TOKENS = 256
 """What the text of a prompt (estimated: 150 tokens) and a short answer take beside the video."""
 
@@ -102,12 +99,11 @@ def group_size(settings: Settings) -> Iterator[Violation]:
 
 def context(settings: Settings) -> Iterator[Violation]:
     """The longest video the budget aims at leaves room for text and answer: video tokens are never cut off."""
-    budget, rollout = settings["video"]["budget"], settings["rollout"]
-    area = budget["factor"] ** 2
-    video_tokens = budget["total_pixels"] // area
-    if budget["max_frames"] is not None:
-        frame_tokens = max(budget["max_pixels"], budget["min_pixels"]) // area
-        video_tokens = min(video_tokens, budget["max_frames"] * frame_tokens // FRAMES_PER_TOKEN)
+    rollout = settings["rollout"]
+    try:
+        video_tokens = FrameBudget(**settings["video"]["budget"]).most_video_tokens
+    except ValueError:
+        return  # told by `frame_budget`
     text_tokens = min(rollout["max_new_tokens"], TEXT_TOKENS)
     if video_tokens + text_tokens > rollout["max_context_tokens"]:
         rule = f"must hold the video tokens aimed at ({video_tokens}) and {text_tokens} tokens of question and answer"
@@ -216,3 +212,8 @@ TRAIN_RULES: Rules = {
     betas: ("optimizer",),
 }
 """Every rule with the groups it reads, in the order in which violations are told."""
+
+MEMORY_RULES: Rules = {
+    rule: groups for rule, groups in TRAIN_RULES.items() if rule is not installed and "dataset" not in groups
+}
+"""Those that hold for a look at how much memory a run needs, which takes no data and may be had on another machine."""

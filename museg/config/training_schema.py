@@ -154,6 +154,7 @@ class TrainConfig:
     prompts_per_step: int = number(minimum=1)
     resume: str | None = None
     profile: bool = False
+    dry_run: str | None = choice("memory", default=None)
     method: Any = MISSING
     model: Any = MISSING
     dataset: Any = MISSING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from museg.config.evaluation_rules import EVALUATION_RULES
 from museg.config.limits import KEY
 from museg.config.reward_schema import typed_term
-from museg.config.rules import TRAIN_RULES, Rules
+from museg.config.rules import MEMORY_RULES, TRAIN_RULES, Rules
 from museg.config.violation import Violation
 from museg.targets import TARGET, build, find_targets, is_allowed
 
@@ -27,8 +27,13 @@ class InvalidConfiguration(ValueError):
 
 
 def checked_settings(config: DictConfig) -> dict[str, Any]:
-    """The checked settings of a training run; see `checked`."""
-    return checked(config, TRAIN_RULES)
+    """The checked settings of a training run; see `checked`.
+
+    Those of a dry run may lack what only a real one needs: data, and packages that are not installed here.
+    """
+    if config.get("dry_run") is None:
+        return checked(config, TRAIN_RULES)
+    return checked(config, MEMORY_RULES, unneeded=("dataset", "logger"))
 
 
 def checked_evaluation(config: DictConfig) -> dict[str, Any]:
@@ -36,11 +41,11 @@ def checked_evaluation(config: DictConfig) -> dict[str, Any]:
     return checked(config, EVALUATION_RULES)
 
 
-def checked(config: DictConfig, rules: Rules) -> dict[str, Any]:
+def checked(config: DictConfig, rules: Rules, unneeded: Sequence[str] = ()) -> dict[str, Any]:
     """Return the configuration as plain nested containers, resolved, with the defaults of every reward term filled in.
 
     Raises InvalidConfiguration with all violations: missing values, limits of single fields, terms of the reward,
-    targets off the allow-list, rules across groups.
+    targets off the allow-list, rules across groups. Groups that are `unneeded` may have values missing.
     """
     violations = list(_beyond_limits(config))
     try:
@@ -48,7 +53,7 @@ def checked(config: DictConfig, rules: Rules) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         place, reason = str(error.full_key or ""), str(error).splitlines()[0]
         raise InvalidConfiguration([*violations, Violation(place, f"refers to something else: {reason}")]) from error
-    unset = list(_unset(plain))
+    unset = [violation for violation in _unset(plain) if violation.place.partition(".")[0] not in unneeded]
     violations = [*unset, *violations, *_foreign_targets(plain), *_type_terms(plain)]
     incomplete = {violation.place.partition(".")[0] for violation in unset}
     complete_rules = [rule for rule, groups in rules.items() if incomplete.isdisjoint(groups)]

@@ -136,10 +136,9 @@ def config_of(path: str) -> Qwen2_5_VLConfig:
     """
     if not Path(path).is_dir():
         return published_config(path)
-    try:
-        return Qwen2_5_VLConfig.from_pretrained(path, local_files_only=True)
-    except OSError as error:
-        raise ValueError(f"{path} has no config.json that can be read: give the folder of a checkpoint") from error
+    if not (Path(path) / "config.json").is_file():
+        raise ValueError(f"{path} has no config.json: give the folder of a checkpoint")
+    return Qwen2_5_VLConfig.from_pretrained(path, local_files_only=True)
 
 
 def meta_model(path: str) -> Qwen2_5_VLForConditionalGeneration:

@@ -63,6 +63,16 @@ class FrameBudget:
         if self.max_pixels < self.min_pixels:
             raise ValueError(f"FrameBudget.max_pixels ({self.max_pixels}) is below min_pixels ({self.min_pixels})")
 
+    @property
+    def most_video_tokens(self) -> int:
+        """Tokens that the longest video is aimed at; one covers `factor` x `factor` pixels of two frames."""
+        area = self.factor**2
+        tokens = self.total_pixels // area
+        if self.max_frames is None:
+            return tokens
+        frame_tokens = max(self.max_pixels, self.min_pixels) // area
+        return min(tokens, self.max_frames * frame_tokens // TEMPORAL_FACTOR)
+
     def num_frames(self, total_frames: int, video_fps: float) -> int:
         """Number of frames to read of a clip with `total_frames` frames at `video_fps`: even, at least 2.
 

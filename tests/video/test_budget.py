@@ -78,3 +78,11 @@ def test_extreme_aspect_is_refused():
 def test_contradictory_budgets_are_refused(broken):
     with pytest.raises(ValueError, match="FrameBudget"):
         FrameBudget(**broken)
+
+
+def test_most_tokens_of_a_video():
+    # the total is what limits: 448 frames of 768 tokens for each pair would be 172,032
+    assert FrameBudget().most_video_tokens == 3584
+    # 8 frames are 4 pairs of at most 2 x 784 px, which is less than the total of 3584
+    assert FrameBudget(max_frames=8, min_pixels=784, max_pixels=2 * 784).most_video_tokens == 8
+    assert FrameBudget(max_frames=None).most_video_tokens == 3584

@@ -1,0 +1,161 @@
+"""`dry_run=memory`: published models at full size without their memory; the tiny model's estimate against its peak."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from museg.config.memory import counted_of, estimate, memory_text, sized_model
+from museg.config.validation import InvalidConfiguration, checked_settings
+from museg.policy.lora import num_adapter_weights
+from museg.targets import build
+from museg.training.memory import PARTS, peak, total
+from museg.training.memory_table import GIB, MIB
+from tests.benchmarks.measure import peak_mib
+from tests.config.measured_step import prepared
+from tests.config.options import ROOT, compose
+
+PUBLISHED = {"3b": 3_754_622_976, "7b": 8_292_166_656}
+"""Parameters as the hub counts them in the safetensors files of Qwen/Qwen2.5-VL-*-Instruct; 3B ties head and
+embeddings, and its files hold them once."""
+TINY = ("cold_start=none", "phase.steps=2", "phase.total_steps=4")
+
+
+def settings_of(*overrides: str):
+    return checked_settings(compose("dry_run=memory", *overrides))
+
+
+def weights_by_part(model):
+    visual, language = model.model.visual, model.model.language_model
+    merger = set(map(id, visual.merger.parameters()))
+    return {
+        "vision": [weight for weight in visual.parameters() if id(weight) not in merger],
+        "projector": list(visual.merger.parameters()),
+        "language": [*language.parameters(), model.lm_head.weight],
+    }
+
+
+@pytest.mark.parametrize("size", PUBLISHED)
+@pytest.mark.parametrize("frozen", [(), ("vision",), ("vision", "projector"), ("language",)])
+def test_recipes_at_full_size_without_their_memory(size, frozen):
+    settings = settings_of(f"experiment=museg_{size}", *(f"model.frozen.{part}=true" for part in frozen))
+    model, _ = sized_model(settings["model"])
+    assert all(weight.is_meta for weight in model.parameters())
+    for part, weights in weights_by_part(model).items():
+        assert {weight.requires_grad for weight in weights} == {part not in frozen}
+    counted = counted_of(model, settings["model"])
+    assert counted.all == PUBLISHED[size]
+    assert counted.frozen == sum(weight.numel() for weight in set(model.parameters()) if not weight.requires_grad)
+
+
+def test_the_tied_head_counts_once():
+    """3B without a head of its own; were the same matrix counted twice, there would be 311 million more."""
+    model, _ = sized_model(settings_of("experiment=museg_3b")["model"])
+    assert model.lm_head.weight is model.model.language_model.embed_tokens.weight
+    assert sum(value.numel() for value in model.state_dict().values()) == PUBLISHED["3b"] + 151_936 * 2048
+    large, _ = sized_model(settings_of("experiment=museg_7b")["model"])
+    assert sum(value.numel() for value in large.state_dict().values()) == PUBLISHED["7b"]
+
+
+def test_7b_under_zero_2_on_eight():
+    found = estimate(settings_of("experiment=museg_7b", "trainer.devices=8"))
+    n, update = PUBLISHED["7b"], found.usual["update"]
+    assert (found.world_size, found.load.prompts) == (8, 2)
+    # bfloat16 weights and reference in every process; an eighth of bfloat16 gradients and of 12 bytes of the optimizer
+    assert update["weights"] == update["reference"] == 2 * n
+    assert (update["gradients"], update["optimizer"]) == (2 * n / 8, 12 * n / 8)
+    # 3,584 tokens of video; keys and values of 28 layers, 4 heads of 128 in bfloat16; of 2 prompts, 8 completions each
+    tokens = found.load.prompt_tokens + 8 * found.load.completion_tokens
+    assert found.usual["rollout"]["cache"] == 2 * tokens * 28 * 2 * 512 * 2
+    assert 3584 + 100 < found.load.prompt_tokens < 3584 + 256
+    assert found.load.prompt_tokens + found.load.completion_tokens == 4096
+    moment, needed = peak(found.usual)
+    assert needed == total(found.usual, moment) == sum(found.usual[moment].values())
+
+
+def test_an_adapter_trains_in_the_place_of_all_weights():
+    settings = settings_of("experiment=museg_3b", "trainer=single_gpu", "model.lora.rank=16", "model.dtype=bfloat16")
+    model, _ = sized_model(settings["model"])
+    found, adapter = estimate(settings), num_adapter_weights(model, build(settings["model"]["lora"]))
+    # 36 layers, 16 wide: queries and output 2 x (2048 + 2048), keys and values 2 x (2048 + 256), three of 2048 + 11008
+    assert found.counted.trained == adapter == 36 * 16 * (2 * 4096 + 2 * 2304 + 3 * 13056)
+    update = found.usual["update"]
+    assert update["weights"] == 2 * PUBLISHED["3b"] + 4 * adapter
+    assert update["gradients"] == update["reference"] == 4 * adapter
+    assert update["optimizer"] == 8 * adapter
+
+
+def test_what_changes_the_estimate():
+    def needed(*overrides: str) -> float:
+        return peak(estimate(settings_of("experiment=museg_3b", "trainer.devices=7", *overrides)).usual)[1]
+
+    usual = needed()
+    assert needed("trainer.devices=14") < usual
+    assert needed("trainer=single_gpu", "trainer.devices=1") > usual
+    assert needed("objective.beta=0") == pytest.approx(usual - 2 * PUBLISHED["3b"])
+    assert needed("model.frozen.vision=true", "model.frozen.projector=true") < usual
+    assert needed("model.gradient_checkpointing=false") > usual + 20 * GIB
+    assert needed("video.budget.total_pixels=702464", "rollout.max_new_tokens=300") < usual
+    assert needed("trainer.micro_batch_prompts=2", "validation.batch_size=1") > needed("validation.batch_size=1")
+
+
+def test_supervised_training_samples_nothing_and_needs_no_reference():
+    found = estimate(settings_of("experiment=museg_3b", "method=sft"))
+    assert "rollout" not in found.usual and found.usual["update"]["reference"] == 0
+
+
+def test_text_tells_all_parts_and_the_longest_completions():
+    text = memory_text(settings_of("experiment=museg_7b"))
+    assert text.startswith("Qwen/Qwen2.5-VL-7B-Instruct: 8,292,166,656 parameters, 8,292,166,656 of them trained\n")
+    assert "DeepSpeed ZeRO-2, bf16-mixed" in text
+    starts = [line.split("  ")[0] for line in text.splitlines()]
+    assert [part for part in PARTS if part in starts] == list(PARTS)
+    # the shortest video has 2 frame pairs of 16 tokens instead of 3,584: 3,552 tokens more for a completion
+    assert "leave room for completions of 3919 tokens" in text
+    if not torch.cuda.is_available():
+        assert "warning: this machine has no GPU" in text
+
+
+def test_a_folder_tells_its_size_and_an_unknown_name_is_refused(tmp_path):
+    policy = build(settings_of()["model"])
+    policy.model.config.save_pretrained(tmp_path)
+    tiny = ("model=qwen2_5_vl_3b", f"model.path={tmp_path}")
+    assert estimate(settings_of(*tiny)).counted.all == sum(weight.numel() for weight in policy.model.parameters())
+    with pytest.raises(ValueError, match="no published size is called 'Qwen/Qwen9'"):
+        estimate(settings_of("model=qwen2_5_vl_3b", "model.path=Qwen/Qwen9"))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        estimate(settings_of(*tiny))
+
+
+def test_a_dry_run_needs_no_data_but_sound_settings():
+    with pytest.raises(InvalidConfiguration, match=r"dataset\.stage_1"):
+        checked_settings(compose("experiment=museg_3b", "trainer=single_gpu"))
+    with pytest.raises(InvalidConfiguration, match=r"dry_run: must be one of memory"):
+        checked_settings(compose("dry_run=time"))
+    with pytest.raises(InvalidConfiguration, match=r"rollout\.max_context_tokens"):
+        settings_of("experiment=museg_3b", "rollout.max_context_tokens=100")
+
+
+def test_the_command_prints_and_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), "experiment=museg_3b", "dry_run=memory"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "3,754,622,976 parameters" in done.stdout and "together" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("allocator", ["as it is", "giving back at once"])
+def test_the_tiny_models_estimate_is_its_measured_peak(allocator, monkeypatch):
+    """Highest resident size of real steps in a fresh process, above that with everything loaded, within 20 %."""
+    torch.set_num_threads(1)
+    found = estimate(settings_of(*TINY)).usual
+    left_out = ["weights", "reference"]  # these are loaded before the clock of memory starts
+    if allocator == "giving back at once":
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+        left_out.append("allocator")
+    above = max(total(found, moment) - sum(found[moment][part] for part in left_out) for moment in found)
+    measured_mib = peak_mib(prepared, list(TINY))
+    assert measured_mib > 150  # what libraries claim on the way is small beside it
+    assert measured_mib == pytest.approx(above / MIB, rel=0.2)
