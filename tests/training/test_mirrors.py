@@ -55,38 +55,36 @@ def test_a_failed_run_closes_what_was_opened(tmp_path):
     assert heard.ends == [True]
 
 
-def log_as_pair(outputs: Path, run_dir: Path, project: str, told: Path) -> None:
-    """What a run of two processes does with its dashboards; each tells in a file how it ended."""
+def log_as_pair(outputs: Path, folders: dict[str, Path]) -> None:
+    """What a run of two processes does with its dashboards, once for each W&B project, and what came of it."""
     from torch import distributed
 
     from museg.config.job import build_job
     from museg.training import processes
 
     distributed.init_process_group("gloo")
-    settings = tiny_runs.settings(
-        outputs, "logger=wandb", "logger.wandb.offline=true", f"logger.wandb.project={project}"
-    )
-    log = RunLog(run_dir, COLUMNS) if processes.is_first() else None
-    try:
-        with shown(log, run_dir, build_job(settings).make_dashboards):
-            if log is not None:
-                log.add(1, "timestamp", "train", {"loss/total": 1.0})
-    except ValueError as error:
-        (told / str(processes.rank())).write_text(str(error), encoding="utf-8")
+    for project, folder in folders.items():
+        wanted = ("logger=wandb", "logger.wandb.offline=true", f"logger.wandb.project={project}")
+        log = RunLog(folder, COLUMNS) if processes.is_first() else None
+        try:
+            with shown(log, folder, build_job(tiny_runs.settings(outputs, *wanted)).make_dashboards):
+                if log is not None:
+                    log.add(1, "timestamp", "train", {"loss/total": 1.0})
+        except ValueError as error:
+            (folder / str(processes.rank())).write_text(str(error), encoding="utf-8")
     distributed.destroy_process_group()
 
 
 @pytest.mark.distributed
-def test_only_the_first_of_two_processes_logs(outputs, tmp_path):
-    assert process_pairs.exit_codes_of(log_as_pair, outputs, tmp_path, "museg", tmp_path) == [0, 0]
-    [file] = fragments(tmp_path)
+def test_the_first_of_two_processes_logs_and_a_refused_setting_stops_both(outputs, tmp_path):
+    folders = {"museg": tmp_path / "good", "a/b": tmp_path / "refused"}
+    for folder in folders.values():
+        folder.mkdir()
+    assert process_pairs.exit_codes_of(log_as_pair, outputs, folders) == [0, 0]
+    [file] = fragments(tmp_path / "good")
     assert [row["loss/total"] for row in history(file)] == [1.0]
-    assert not (tmp_path / "0").exists() and not (tmp_path / "1").exists()
-
-
-@pytest.mark.distributed
-def test_a_setting_that_wandb_refuses_stops_both_processes(outputs, tmp_path):
-    assert process_pairs.exit_codes_of(log_as_pair, outputs, tmp_path, "a/b", tmp_path) == [0, 0]
+    assert fragments(tmp_path / "refused") == []
     for rank in "01":
-        message = (tmp_path / rank).read_text(encoding="utf-8")
+        assert not (tmp_path / "good" / rank).exists()
+        message = (tmp_path / "refused" / rank).read_text(encoding="utf-8")
         assert "W&B did not start: Invalid project name 'a/b'" in message and "conf/logger/wandb.yaml" in message

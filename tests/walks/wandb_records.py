@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ def fragments(run_dir: Path) -> list[Path]:
 
 def records(file: Path) -> list[dict[str, Any]]:
     """The records of one file; a file that breaks off is read up to there."""
+    return _records(file, file.stat().st_size)
+
+
+@cache
+def _records(file: Path, num_bytes: int) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [json.loads(line) for line in done.stdout.splitlines()]
