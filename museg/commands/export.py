@@ -9,6 +9,7 @@ step=N             the checkpoint after N steps; the newest unless told otherwis
 checkpoint=FOLDER  instead of step: a folder step_<number> of checkpoints/, which may have been copied elsewhere
 dtype=auto         of the weights: float32, bfloat16, or auto, what the run computed its answers in
 base=PATH          where the model is now that the run began with, if not where its configuration says
+unpickle=true      read a checkpoint of trainer=zero3, which may hold code and run it: only of a run of your own
 
 transformers loads the folder with its own classes, and it can be given to `vllm serve`. An adapter is merged.
 Exit status: 0 written, 1 it could not be written, 2 the command could not be understood, 130 stopped.
@@ -58,7 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def understood(words: Sequence[str]) -> dict[str, Any]:
     """The arguments `key=value`, each as its own type. Raises ValueError for what cannot be meant."""
-    read = {"run": Path, "output": Path, "step": _step, "checkpoint": Path, "dtype": _dtype, "base": str}
+    read = {
+        "run": Path,
+        "output": Path,
+        "step": _step,
+        "checkpoint": Path,
+        "dtype": _dtype,
+        "base": str,
+        "unpickle": _is_true,
+    }
     given: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -89,6 +98,12 @@ def _dtype(value: str) -> str:
     if value not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {value!r}")
     return value
+
+
+def _is_true(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(f"unpickle is true or false, not {value!r}")
+    return value == "true"
 
 
 def _told(asked: Asked, step: int, dtype: str) -> str:

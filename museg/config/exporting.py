@@ -24,7 +24,14 @@ from museg.report.tolerant import mapping
 from museg.targets import TARGET, build, read_run_config
 from museg.training.base_model import FOLDER as BASE_FOLDER
 from museg.training.base_model import put_adapter_on
-from museg.training.checkpoints import COMPLETE, CONFIG_FILE, Checkpoint, complete_checkpoints
+from museg.training.checkpoints import (
+    COMPLETE,
+    CONFIG_FILE,
+    DEEPSPEED_FOLDER,
+    DEEPSPEED_WEIGHTS_FILE,
+    Checkpoint,
+    complete_checkpoints,
+)
 from museg.video.budget import FrameBudget
 
 AUTO = "auto"
@@ -41,6 +48,7 @@ class Asked:
     """What is to be exported: a step of `run` or the folder of a checkpoint (None, None: the newest), and how.
 
     `base` is where the model lies now that the run began with, where that is not where its configuration says.
+    `unpickle` allows checkpoints to be read that may hold code, and run it.
     """
 
     run: Path
@@ -49,6 +57,7 @@ class Asked:
     checkpoint: Path | None = None
     dtype: str = AUTO
     base: str | None = None
+    unpickle: bool = False
 
 
 def export_run(asked: Asked) -> tuple[int, str]:
@@ -59,6 +68,8 @@ def export_run(asked: Asked) -> tuple[int, str]:
     config = _recorded(asked.run)
     checkpoint = chosen_checkpoint(asked)
     check_free(asked.output)
+    if not asked.unpickle:
+        check_is_data(checkpoint)
     budget = _constructed(lambda: FrameBudget(**config["video"]["budget"]), "video.budget")
     policy = trained_policy(config, asked.run, checkpoint, asked.base)
     dtype = _computed_in(config) if asked.dtype == AUTO else asked.dtype
@@ -134,6 +145,16 @@ def chosen_checkpoint(asked: Asked) -> Checkpoint:
     raise ValueError(f"run={asked.run} has no checkpoint of step {asked.step}; there are {steps}")
 
 
+def check_is_data(checkpoint: Checkpoint) -> None:
+    """Raise ValueError for a checkpoint whose reader may run what is in it."""
+    state = checkpoint.state_file
+    if state.is_dir() and not (state / DEEPSPEED_FOLDER / DEEPSPEED_WEIGHTS_FILE).exists():
+        raise ValueError(
+            f"{checkpoint.folder} was written by trainer=zero3: only DeepSpeed can join its weights, and its reader "
+            "runs whatever code is pickled in them. If the run is your own, add unpickle=true"
+        )
+
+
 def trained_policy(config: Mapping[str, Any], run: Path, checkpoint: Checkpoint, base: str | None = None) -> Policy:
     """The policy with the weights of a checkpoint of that run, its adapter merged, on the processor."""
     node = dict(config["model"])
@@ -166,6 +187,8 @@ def _told_as_damage(place: Path) -> Iterator[None]:
     """Turn what reading a file of weights may raise into a ValueError in one line."""
     try:
         yield
+    except ImportError as error:
+        raise ValueError(f"{place} needs a package that is not installed ({error}): pip install -e '.[gpu]'") from error
     except UNREADABLE as error:
         first_line = str(error).partition("\n")[0]
         raise ValueError(

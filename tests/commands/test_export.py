@@ -209,6 +209,37 @@ def test_an_adapter_of_another_model_is_refused(adapter_run_dir, tmp_path, capsy
     assert "adapter was trained on another model" in message
 
 
+class Owned:
+    """What a hostile checkpoint would run."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("owned"),))
+
+
+def test_a_checkpoint_of_deepspeed_is_read(run_dir, folder, tmp_path):
+    """As ZeRO-2 writes it: a folder, with the whole weights in one file."""
+    copied = shutil.copytree(run_dir, tmp_path / "run")
+    state = copied / "checkpoints" / "step_000002" / "state.ckpt"
+    weights = torch.load(state, weights_only=True)["state_dict"]
+    state.unlink()
+    (state / "checkpoint").mkdir(parents=True)
+    torch.save({"module": weights, "global_steps": 2}, state / "checkpoint" / "mp_rank_00_model_states.pt")
+    assert main([f"run={copied}", f"output={tmp_path / 'model'}", "step=2"]) == 0
+    there, wanted = (load_file(f / "model.safetensors") for f in (tmp_path / "model", folder))
+    assert all(there[name].equal(wanted[name]) for name in wanted)
+
+
+def test_a_checkpoint_that_may_hold_code_is_read_only_when_told_so(run_dir, tmp_path, capsys):
+    """As ZeRO-3 writes it: every process its own share of the weights, which DeepSpeed's own reader unpickles."""
+    copied = shutil.copytree(run_dir, tmp_path / "run")
+    state = copied / "checkpoints" / "step_000004" / "state.ckpt"
+    state.unlink()
+    (state / "checkpoint").mkdir(parents=True)
+    (state / "checkpoint" / "zero_pp_rank_0_mp_rank_00_model_states.pt").write_bytes(pickle.dumps(Owned()))
+    message = refusal(capsys, f"run={copied}", f"output={tmp_path / 'model'}")
+    assert "add unpickle=true" in message and not Path("owned").exists()
+
+
 def test_weights_may_be_halved(run_dir, tmp_path, capsys):
     assert main([f"run={run_dir}", f"output={tmp_path / 'model'}", "step=2", "dtype=bfloat16"]) == 0
     weights = load_file(tmp_path / "model" / "model.safetensors")
@@ -256,13 +287,6 @@ def test_what_is_not_there_is_told_with_what_is(run_dir, tmp_path, capsys):
     assert "is no complete checkpoint: give a folder step_<number>" in refusal(capsys, f"run={run_dir}", output, absent)
     empty = shutil.copytree(run_dir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     assert "has no complete checkpoint yet" in refusal(capsys, f"run={empty}", output)
-
-
-class Owned:
-    """What a hostile checkpoint would run."""
-
-    def __reduce__(self):
-        return (Path.touch, (Path("owned"),))
 
 
 @pytest.mark.parametrize(
