@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from museg.policy.compiled_parts import compile_parts
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.shared_prefix import attention_for
 from tests.benchmarks.gpu_checks import Way, attending, attention_ways
@@ -97,6 +98,7 @@ def parts_of(trained: Trained) -> list[Part]:
     floors, setting = Floors(trained), trained.setting
     tokens = setting.prompt_tokens + setting.generations * setting.completion_tokens
     step_tokens = setting.prompts * tokens
+    compiled = Part("update, trainer.compile", partial(_compiling, trained), lambda: (floors.update(), tokens))
     return [
         Part("vision forward", trained.seeing, lambda: ([floors.vision], setting.video_tokens)),
         Part(
@@ -124,6 +126,7 @@ def parts_of(trained: Trained) -> list[Part]:
             floors.update(is_shared=False),
             setting.generations * (setting.prompt_tokens + setting.completion_tokens),
         ),
+        *([compiled] if trained.device.type == "cuda" else []),  # last: it stays compiled
     ]
 
 
@@ -155,6 +158,12 @@ def _rollouts(trained: Trained, floors: Floors, num_prompts: int) -> Iterator[Pa
 def _stepping(trained: Trained) -> Run:
     trained.make_gradients()
     return trained.step_optimizer
+
+
+def _compiling(trained: Trained) -> Run:
+    for policy in (trained.policy, trained.reference.policy):
+        compile_parts(policy.model)
+    return trained.update
 
 
 def _keeping(trained: Trained) -> Run:
