@@ -139,10 +139,13 @@ def in_order(parts: Sequence[Sequence[tuple[Any, T]]]) -> list[T]:
 def gradient_exchange(strategy: Strategy, *, is_last: bool) -> AbstractContextManager:
     """Surrounds one of several backward passes of a step: gradients are exchanged in the last one where possible.
 
-    DeepSpeed shards gradients, exchanges them in every pass and only wants to know which one is the last.
+    DeepSpeed shards gradients, exchanges them in every pass and wants to know which one is the last. It tells passes
+    apart by the forward pass of its engine before each; all of a step lie in one here, so it is told of each of them.
+    Left untold, ZeRO-3 would keep the gradient of the last pass alone.
     """
     if isinstance(strategy, DeepSpeedStrategy):
         strategy.model.set_gradient_accumulation_boundary(is_last)
+        strategy.model.optimizer.clear_backward_seen_flag()
     elif isinstance(strategy, DDPStrategy) and not is_last:
         return strategy.block_backward_sync()
     return nullcontext()
