@@ -12,8 +12,9 @@ from museg.data.examples import GroundingExample
 from museg.policy.loading import DTYPES, Policy, as_policy
 from museg.policy.positions import prompt_position_ids
 from museg.policy.processing import PromptBatch
-from museg.policy.sizes import published_config
+from museg.policy.sizes import DecoderSizes, TowerSizes, published_config
 from museg.policy.tiny_tokenizer import tiny_tokenizer
+from museg.training.step_memory import AUTOCAST, PATCHES_PER_TOKEN, Load, Shape, sampling, updating
 from museg.video.patches import PATCH_VALUES
 from tests.policy.sized_policy import sized_policy
 
@@ -45,7 +46,7 @@ class Setting:
     @property
     def video_tokens(self) -> int:
         """Placeholders of a video: one for every four patches."""
-        return self.grid[0] * self.grid[1] * self.grid[2] // 4
+        return self.grid[0] * self.grid[1] * self.grid[2] // PATCHES_PER_TOKEN
 
     @property
     def prompt_tokens(self) -> int:
@@ -103,13 +104,30 @@ STORAGES = (
     Storage("float32, moments in 8 bits, reference in bfloat16", 4, 4, 2, 2, 2, is_offered=False),
     Storage("all in bfloat16", weights=2, gradients=2, moments=4, reference=2, copies=0),
 )
-WORKING_GIB = {"tiny": 0.1, "3b": 14.0, "7b": 16.0}
-"""Room for activations and caches beside the models: our estimate for reading 14 prompts at once, which is the most."""
+SPARE_GIB = 3.0
+"""Our choice for what is not counted: scratch memory of kernels, and what the allocator cannot use again."""
+
+
+def working_gib(model: str) -> float:
+    """Room for activations and caches beside the models, as `dry_run=memory` counts them: all prompts at once."""
+    config, setting = config_of(model), QUICK if model == "tiny" else RELEASED
+    sizes = DecoderSizes.of(config.text_config), TowerSizes.of(config.vision_config)
+    shape = Shape(*sizes, AUTOCAST, checkpointing=True, is_on_gpu=True)
+    load = Load(
+        prompts=setting.prompts,
+        micro_batch_prompts=1,
+        held_out_prompts=0,
+        prompt_tokens=setting.prompt_tokens,
+        patches=PATCHES_PER_TOKEN * setting.video_tokens,
+        generations=setting.generations,
+        completion_tokens=setting.completion_tokens,
+    )
+    return max(sampling(shape, load.prompts, load.generations, load), updating(shape, load)) / GIB + SPARE_GIB
 
 
 def needed_gib(model: str, storage: Storage, num_parameters: int) -> float:
     """Memory for the models in that storage and the work on them."""
-    return num_parameters * storage.num_bytes / GIB + WORKING_GIB[model]
+    return num_parameters * storage.num_bytes / GIB + working_gib(model)
 
 
 def chosen_storage(model: str, num_parameters: int, capacity_gib: float) -> Storage:
