@@ -36,15 +36,20 @@ def counting_backend(graphs):
 
 def test_numbers_stay(own_policy):
     right, right_gradients = of(own_policy)
-    answers = greedy_rollouts(own_policy, drawn_batch(own_policy, 2), RolloutSettings(max_new_tokens=8))
     names = list(own_policy.model.state_dict())
     compile_parts(own_policy.model, "aot_eager")
     assert list(own_policy.model.state_dict()) == names
     found, gradients = of(own_policy)
     torch.testing.assert_close(found, right, rtol=0, atol=1e-5)
     torch.testing.assert_close(gradients, right_gradients, rtol=1e-4, atol=1e-5)
-    again = greedy_rollouts(own_policy, drawn_batch(own_policy, 2), RolloutSettings(max_new_tokens=8))
-    assert torch.equal(again.completion_ids, answers.completion_ids)
+
+
+def test_rollouts_stay(own_policy):
+    batch, settings, graphs = drawn_batch(own_policy, 2), RolloutSettings(max_new_tokens=8), []
+    answers = greedy_rollouts(own_policy, batch, settings)
+    compile_parts(own_policy.model, counting_backend(graphs))
+    assert torch.equal(greedy_rollouts(own_policy, batch, settings).completion_ids, answers.completion_ids)
+    assert graphs
 
 
 def test_layers_share_what_is_compiled_and_a_reference_has_it_too(own_policy):

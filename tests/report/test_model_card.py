@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from museg.report.markdown import Markdown, block, render_markdown, span
@@ -161,6 +161,7 @@ def without_fences(text):
     return "\n".join(kept)
 
 
+@settings(max_examples=40)
 @given(st.text())
 def test_a_span_is_one_line_without_a_way_out(text):
     shown = span(text)

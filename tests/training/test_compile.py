@@ -1,25 +1,16 @@
-"""`trainer.compile=true` in a whole run; torch.compile's own speed is no matter of tests."""
+"""`trainer.compile=true` in a whole run; `tests/policy/test_compiled_parts.py` compares the numbers."""
 
 from functools import partial
 
-import torch
-
 from museg.policy.compiled_parts import compile_parts
 from museg.training import run
-from museg.training.checkpoints import complete_checkpoints
 from tests.walks import tiny_runs
 
-STEPS = ("cold_start=none", "phase.steps=1", "phase.total_steps=2", "rollout.max_new_tokens=8", "prompts_per_step=2")
+STEPS = ("cold_start=none", "phase.steps=0", "phase.total_steps=1", "rollout.max_new_tokens=8", "prompts_per_step=2")
 
 
-def trained(outputs, run_dir, *overrides):
-    """Final weights of a short run, and its rows without timings."""
-    tiny_runs.train(tiny_runs.settings(outputs, *STEPS, "validation.num_examples=4", *overrides), run_dir)
-    return complete_checkpoints(run_dir)[-1].weights(), tiny_runs.without_timings(run_dir, "train")
-
-
-def test_a_run_with_compiled_parts_is_the_same_run(outputs, tmp_path, monkeypatch):
-    """Without generated kernels, which would round otherwise: what is compiled is called, and in the same order."""
+def test_a_run_calls_what_was_compiled_for_it(outputs, tmp_path, monkeypatch):
+    """Without generated kernels, which take a compiler."""
     compiled = []
 
     def backend(graph, inputs):
@@ -27,8 +18,7 @@ def test_a_run_with_compiled_parts_is_the_same_run(outputs, tmp_path, monkeypatc
         return graph
 
     monkeypatch.setattr(run, "compile_parts", partial(compile_parts, backend=backend))
-    weights, rows = trained(outputs, tmp_path / "plain")
-    assert compiled == []
-    compiled_weights, compiled_rows = trained(outputs, tmp_path / "compiled", "trainer.compile=true")
-    assert compiled and compiled_rows == rows
-    assert all(torch.equal(compiled_weights[name], weight) for name, weight in weights.items())
+    options = (*STEPS, "validation.num_examples=4", "trainer.compile=true")
+    tiny_runs.train(tiny_runs.settings(outputs, *options), tmp_path)
+    assert compiled
+    assert len(tiny_runs.rows(tmp_path, "train")) == 1
