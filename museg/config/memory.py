@@ -186,9 +186,9 @@ def holding_of(settings: Settings, counted: Counted, world_size: int) -> Holding
 
 
 def strategy_name(strategy: str | Settings) -> str:
-    """The strategy as it is known, with its stage where it has one."""
+    """The strategy as Lightning calls it, with its stage where it has one."""
     if not isinstance(strategy, Mapping):
-        return {"auto": "one process"}.get(strategy, strategy)
+        return {"auto": "whole weights"}.get(strategy, strategy)
     name = strategy[TARGET].rpartition(".")[2].removesuffix("Strategy")
     return f"{name} ZeRO-{strategy['stage']}" if "stage" in strategy else name
 

@@ -5,6 +5,7 @@
     optimizer step  all gradients, and what the optimizer makes of them on its way
     validation      held-out questions are answered
 
+Not looked at: a cold start, whose micro-batches are smaller, but which holds whole weights whatever the trainer shares.
 Not counted: CUDA's own context, kernels' scratch memory, what the allocator of a GPU cannot use again, Python, decoded
 frames.
 """
