@@ -1,12 +1,15 @@
 """Files written in one move and known by their digest, and the versions of what wrote them."""
 
+import functools
 import hashlib
+import inspect
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 
 def write_whole(file: Path, text: str) -> Path:
@@ -51,6 +54,12 @@ def sha256_of(file: Path) -> str:
         while block := opened.read(2**24):
             digest.update(block)
     return digest.hexdigest()
+
+
+@functools.cache
+def sources_sha256(*modules: ModuleType) -> str:
+    """The SHA-256 of the texts of modules: what they make is to be made anew once they say anything else."""
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()
 
 
 def version_of(package: str) -> str | None:

@@ -47,6 +47,8 @@ class ClipDecoding:
         self.is_undecided = False
         """Whether a decoder hung or died, which may be the machine's fault as well as the file's."""
         self.was_received = False
+        self.file = ""
+        """Which file it is that is decoded, as the loader calls it."""
         self._submit, self._untried, self._timeout_s = submit, list(decoders), timeout_s
         self._task: Task | None = None
         self._try_next()
@@ -108,17 +110,17 @@ class ClipCache:
         self._num_bytes = 0
         self._clips: OrderedDict[str, SampledVideo] = OrderedDict()
 
-    def get(self, video: str) -> SampledVideo | None:
+    def get(self, file: str) -> SampledVideo | None:
         """The clip, or None where it is not held."""
-        if video in self._clips:
-            self._clips.move_to_end(video)
-        return self._clips.get(video)
+        if file in self._clips:
+            self._clips.move_to_end(file)
+        return self._clips.get(file)
 
-    def put(self, video: str, clip: SampledVideo) -> None:
+    def put(self, file: str, clip: SampledVideo) -> None:
         """Hold `clip`, dropping those not used for longest; one larger than the whole cache is not held."""
-        if video in self._clips or clip.frames.nbytes > self.max_bytes:
+        if file in self._clips or clip.frames.nbytes > self.max_bytes:
             return
-        self._clips[video] = clip
+        self._clips[file] = clip
         self._num_bytes += clip.frames.nbytes
         while self._num_bytes > self.max_bytes:
             _, dropped = self._clips.popitem(last=False)

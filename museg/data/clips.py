@@ -145,15 +145,25 @@ class ClipLoader:
         self.close()
 
     def _start(self, under_way: WeakValueDictionary, video: str) -> ClipDecoding:
-        decoding = under_way.get(video)
+        file = self._file_of(video)
+        decoding = under_way.get(file)
         if decoding is None:
-            decoding = under_way[video] = self._new_decoding(video)
+            decoding = under_way[file] = self._new_decoding(video, file)
+            decoding.file = file
         return decoding
 
-    def _new_decoding(self, video: str) -> ClipDecoding:
+    def _file_of(self, video: str) -> str:
+        """The video's name, and which file has it now: one that takes its place is another."""
+        try:
+            facts = resolve_video(self.video_root, video).stat()
+        except (ValueError, OSError):
+            return video
+        return f"{video} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+
+    def _new_decoding(self, video: str, file: str) -> ClipDecoding:
         if video in self.quarantine:
             return ClipDecoding.failed(self.quarantine.reasons(video))
-        if (clip := self._cache.get(video)) is not None:
+        if (clip := self._cache.get(file)) is not None:
             return ClipDecoding.finished(clip)
         try:
             path = resolve_video(self.video_root, video)
@@ -183,7 +193,7 @@ class ClipLoader:
                 continue
             if is_new:
                 self._count(video, by_second_decoder=bool(decoding.reasons))
-                self._cache.put(example.video, video)
+                self._cache.put(decoding.file, video)
             clips.append(LoadedClip(example, position, video))
         return StepBatch(step, clips, num_asked=len(examples))
 

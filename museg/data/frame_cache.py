@@ -11,10 +11,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from museg.data.disk_cache import DiskCache
-from museg.files import sha256_of, version_of
+from museg.files import sha256_of, sources_sha256, version_of
+from museg.video import budget as frame_budget
+from museg.video import decoders, decoding, patches, sampling
 from museg.video.budget import FrameBudget
-from museg.video.decoding import SAMPLING_VERSION, Reader, SampledVideo, check_container, read_video
+from museg.video.decoding import Reader, SampledVideo, check_container, read_video
 
+SAMPLERS = (frame_budget, sampling, decoders, decoding, patches)
+"""The code that makes frames of a file: another text of it begins a new set of frames."""
 DECIDING_PACKAGES = ("torch", "av", "decord")
 """Libraries that decode and resize; another version of one begins a new set of frames."""
 
@@ -70,7 +74,7 @@ def frames_key(path: Path, budget: FrameBudget) -> str:
     """What decides the frames, as 64 hexadecimal digits. Raises OSError or ValueError for what is no video file."""
     check_container(path)
     described = {
-        "sampling": SAMPLING_VERSION,
+        "code": sources_sha256(*SAMPLERS),
         "versions": _versions(),
         "budget": asdict(budget),
         "content": sha256_of(path),

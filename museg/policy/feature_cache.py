@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from museg.data.clips import LoadedClip
 from museg.data.disk_cache import DiskCache
-from museg.policy.forward import encode_video
+from museg.files import sources_sha256
+from museg.policy import forward, patch_embedding, vision_attention
 from museg.policy.loading import Policy
+from museg.video import patches
 from museg.video.decoding import SampledVideo
 
-ENCODING_VERSION = 1
-"""Part of the key of features on disk: raise it when the same frames and weights begin to give other features."""
+ENCODERS = (forward, patch_embedding, vision_attention, patches)
+"""The code that makes features of frames and weights: another text of it begins a new set of features on disk."""
 
 
 class FeatureCache:
@@ -40,6 +42,7 @@ class FeatureCache:
     def __init__(self, policy: Policy, max_mib: float, disk: DiskCache | None = None) -> None:
         self.policy, self.max_bytes, self.disk = policy, int(max_mib * 2**20), disk
         self.num_encoded = 0
+        self._may_write = disk is not None
         self.num_from_disk = 0
         self._num_bytes = 0
         self._features: OrderedDict[str, Tensor] = OrderedDict()
@@ -63,7 +66,7 @@ class FeatureCache:
             return self._features[key]
         features = self._read(key)
         if features is None:
-            features = encode_video(self.policy, video)
+            features = forward.encode_video(self.policy, video)
             self.num_encoded += 1
             self._write(key, features)
         else:
@@ -91,25 +94,25 @@ class FeatureCache:
             return None
 
     def _write(self, key: str, features: Tensor) -> None:
-        """Keep features for other runs; where that fails, say so and go on without the disk.
+        """Keep features for other runs; where that fails, say so and only read from then on.
 
         Every process says it for itself, once: on another machine it may be another disk.
         """
-        if self.disk is None:
+        if not self._may_write:
             return
         try:
             self.disk.put(self._disk_key(key), save({"features": features.cpu().contiguous()}))
         except OSError as error:
             told = f"{self.disk.folder}: {error.strerror or error}"
             print(f"warning: vision features are not kept on disk any more: {told}", file=sys.stderr)
-            self.disk = None
+            self._may_write = False
 
     def _disk_key(self, frames_sha256: str) -> str:
         """Everything that decides the features to the last bit, but for the model of the processor or GPU."""
         visual, device = self.policy.model.model.visual, self.policy.device.type
         self._weights_sha256 = self._weights_sha256 or weights_sha256(visual)
         described = {
-            "encoding": ENCODING_VERSION,
+            "code": sources_sha256(*ENCODERS),
             "frames": frames_sha256,
             "weights": self._weights_sha256,
             "device": device,

@@ -1,7 +1,6 @@
 """Log-probabilities of whole groups from one forward per prompt instead of one per completion.
 
-Shapes: N = B x G rollouts; B prompts; G generations; C completion tokens; S tokens of the packed row; H heads; D width
-of a head.
+Shapes: N = B x G rollouts; B prompts; G generations; C completion tokens; S tokens of the row; H heads of width D.
 
 The prompts of a micro-batch and all that is read of their completions stand in one row without padding. A completion
 sees its prompt and itself, and continues the prompt's rotary positions as if it stood alone. Two prompts of three and
@@ -25,8 +24,8 @@ two tokens, with two completions each (a, b and c, d); everything else in the ma
 
 On a processor every piece is one call of torch's kernel; a completion's two pieces are merged by the logarithms of
 their sums, and the backward pass hands each piece the merged result, which makes its share of the gradient exact.
-Nothing is kept G times. On a GPU flex_attention skips the empty blocks of the mask where triton is installed,
-elsewhere, and where it cannot be compiled, the mask is spelt out; neither has been run on a GPU yet.
+On a GPU flex_attention skips the empty blocks of the mask; where it cannot (it needs triton), the mask is spelt out.
+Neither has been run on a GPU yet.
 """
 
 import importlib.util
@@ -137,15 +136,15 @@ class PackedRow:
     @cached_property
     def block_mask(self) -> BlockMask:
         """The mask by blocks, for flex_attention."""
-        length, device = len(self.prompt_of), self.prompt_of.device
-        return create_block_mask(lambda _b, _h, query, key: self.sees(query, key), None, None, length, length, device)
+        size, device = [len(self.prompt_of)] * 2, self.prompt_of.device
+        return create_block_mask(lambda _b, _h, query, key: self.sees(query, key), None, None, *size, device)
 
 
 def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
     """Runs of tokens that see themselves; those of about one length together."""
     kinds, blank = -(-lengths // RUN_TOKENS), int(lengths.sum())
-    alike = [kinds == kind for kind in kinds[kinds > 0].unique()]
-    runs = [_places(starts[chosen], lengths[chosen], blank) for chosen in alike]
+    alike = (kinds == kind for kind in kinds[kinds > 0].unique())
+    runs = (_places(starts[chosen], lengths[chosen], blank) for chosen in alike)
     return [(places, places, True) for places in runs]
 
 
@@ -166,15 +165,12 @@ def _places(starts: Tensor, lengths: Tensor, blank: int) -> Tensor:
 
 
 class _Pieces(torch.autograd.Function):
-    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece.
-
-    A blank token at place S stands wherever a run is shorter than those it shares a call with. Being behind them it is
-    not seen; its own result is dropped, and its gradient is zero.
-    """
+    """Attention [S, H, D] from queries [S, H, D], keys and values [S, key heads, D], piece by piece."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
         """Add the pieces up, each weighted by its share of the sum that softmax divides by."""
+        # a blank token at place S fills up runs shorter than others of their call: nobody sees it, its result is dropped
         query, key, value = (pad(tensor, (0, 0, 0, 0, 0, 1)) for tensor in (query, key, value))
         merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
         log_sums = merged.new_zeros(query.shape[:2])  # [S + 1, H]
@@ -201,8 +197,7 @@ class _Pieces(torch.autograd.Function):
         totals = [torch.empty_like(tensor) for tensor in (query, key, value)]
         for queries, keys, is_own in ctx.pieces:
             parts = gradient[queries], query[queries], key[keys], value[keys], merged[queries]
-            parts = _heads_first(query.shape[1], *parts)
-            log_sum = log_sums[queries].transpose(1, 2)
+            parts, log_sum = _heads_first(query.shape[1], *parts), log_sums[queries].transpose(1, 2)
             found = _kernel_backward(*parts, log_sum, 0.0, is_own, scale=ctx.scale)
             for total, places, part in zip(totals, (queries, keys, keys), found, strict=True):
                 part = part.transpose(1, 2)
@@ -245,14 +240,10 @@ def attend_by_mask(row: PackedRow, module: nn.Module, query: Tensor, key: Tensor
     return scaled_dot_product_attention(*parts, attn_mask=row.mask, scale=module.scaling).transpose(1, 2)
 
 
-attend_by_blocks_or_mask = or_plainly(
-    attend_by_blocks, attend_by_mask, "flex_attention", "the mask of shared prompts is spelt out"
-)
-"""By blocks, until that cannot be compiled."""
+attend_by_blocks_or_mask = or_plainly(attend_by_blocks, attend_by_mask, "flex_attention", "its mask is spelt out")
 
 
 def attention_for(device: torch.device) -> Callable[..., Tensor]:
     """The way of attending that suits a device."""
-    if device.type == "cpu":
-        return attend_in_pieces
-    return attend_by_blocks_or_mask if importlib.util.find_spec("triton") else attend_by_mask
+    on_gpu = attend_by_blocks_or_mask if importlib.util.find_spec("triton") else attend_by_mask
+    return attend_in_pieces if device.type == "cpu" else on_gpu

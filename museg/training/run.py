@@ -51,7 +51,7 @@ from museg.training.sharding import shards_weights
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
 from museg.training.summary import finished_summary, training_s, write_summary
-from museg.training.trainers import lightning_trainer, meeting_trainer, torch_threads
+from museg.training.trainers import lightning_trainer, long_lived, meeting_trainer, torch_threads
 from museg.training.universal import use_universal_checkpoint
 
 COLD_START_FILE = "cold_start.json"
@@ -101,9 +101,10 @@ class Run:
         with shown(self.log, self.run_dir, self.job.make_dashboards), self.clip_loader() as self.clips:
             self.held_out = self.held_out_set()
             timings_s["decode_held_out"] = watch.lap_s()
-            start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
-            with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
-                self.run_fits(parts)
+            with long_lived():
+                start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
+                with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
+                    self.run_fits(parts)
 
         def finish() -> dict[str, Any]:
             self.write_model(self.run_dir / EXPORTED)

@@ -23,9 +23,6 @@ from museg.video.sampling import sample_indices, sampled_fps
 DECODERS = {"decord": DecordVideo, "pyav": PyAVVideo}
 """Decoder name to the class that opens a clip with it."""
 
-SAMPLING_VERSION = 1
-"""Part of the key of frames kept on disk: raise it when the same file and budget begin to give other bytes."""
-
 RESIZE_CHUNK_FRAMES = 16
 
 DECORD_PREFIX = re.compile(r"(\[[\d:]+\] \S+:\d+: )+")

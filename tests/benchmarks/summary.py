@@ -8,6 +8,7 @@ marked. The grid of log-probabilities is left out: it is drawn.
 
 import argparse
 import json
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,9 +112,12 @@ def lines_of(benchmark: str, row: Mapping[str, Any]) -> Iterator[tuple[str, ...]
 
 def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """(kind, side or value, number) of a row; what ours takes as a multiple of ours is no news."""
-    for kind in ("ratio", "memory_ratio"):
-        yield from ((kind, name, number) for name, number in row.get(kind, {}).items() if name != row["ours"])
     sides = row.get("sides", {}).items()
+    if "ratio" in row:  # not those of the file, which are rounded
+        middle = {name: statistics.median(side["seconds"]) for name, side in sides if "seconds" in side}
+        yield from (("ratio", name, s / middle[row["ours"]]) for name, s in middle.items() if name != row["ours"])
+    multiples = row.get("memory_ratio", {}).items()
+    yield from (("memory_ratio", name, number) for name, number in multiples if name != row["ours"])
     yield from (("peak_mib", name, side["peak_mib"]) for name, side in sides if "peak_mib" in side)
     yield from (("values", name, number) for name, number in row.get("values", {}).items())
 
@@ -126,7 +130,7 @@ def _goal_for(benchmark: str, row: Mapping[str, Any], kind: str, name: str) -> t
 
 
 def _shown(number: float, kind: str) -> str:
-    return f"{number:.1f}x" if kind.endswith("ratio") else f"{number:.3g}"
+    return f"{number:.2f}x" if kind.endswith("ratio") else f"{number:.3g}"
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> str:

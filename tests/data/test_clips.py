@@ -74,6 +74,18 @@ def test_steps_arrive_in_order_whatever_the_number_of_workers(root, tmp_path):
     assert results[0] == results[1] == results[2]
 
 
+def test_a_video_changed_under_its_name_is_decoded_anew(tmp_path):
+    made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=8, fps=2)
+    lengths = []
+    with loader(tmp_path, tmp_path, cache_mib=1, steps_ahead=0) as clips:
+        for batch in clips.stream(plan([0], [0], [0], [0])):
+            lengths.append(len(batch.clips[0].video.frames))
+            if batch.global_step == 1:
+                made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=16, fps=2)
+        assert clips.counts["decoded"] == 2
+    assert lengths == [4, 4, 8, 8]  # of 4 s, then 8 s, at one frame a second
+
+
 def test_clip_asked_for_twice_within_the_window_is_decoded_once(root, tmp_path):
     marks = root / "marks.txt"
     marks.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from museg.data import disk_cache
 from museg.data.disk_cache import HEAD_BYTES, DiskCache
+from tests.shared import unavailable
 
 
 def key(number: int) -> str:
@@ -236,6 +238,16 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(tmp_path):
     assert cache.get(key(0)) == payload(0)
 
 
+def test_room_is_left_to_others_and_what_is_there_is_read(tmp_path, monkeypatch):
+    cache = filled(tmp_path, 2)
+    disk = shutil.disk_usage(tmp_path)._replace(total=100_000, free=6_000)  # 5 % are 5,000
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk)
+    cache.put(key(2), payload(2, 900))
+    with pytest.raises(OSError, match="less than 5% of the disk would stay free"):
+        cache.put(key(3), payload(3, 1001))
+    assert [cache.get(key(number)) for number in range(4)] == [payload(0), payload(1), payload(2, 900), None]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 1 MiB."""
@@ -245,7 +257,7 @@ def small_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], capture_output=True, text=True
     )
     if done.returncode:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+        unavailable(f"no small file system can be mounted here: {done.stderr.strip()}")
     yield mount
     subprocess.run(["umount", str(mount)], check=True)
 

@@ -1,27 +1,18 @@
 """Features that were kept are those that the tower would make now."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from museg.data import disk_cache
 from museg.data.disk_cache import DiskCache
-from museg.policy.feature_cache import ENCODING_VERSION, FeatureCache, weights_sha256
+from museg.policy import feature_cache
+from museg.policy.feature_cache import FeatureCache, weights_sha256
 from museg.policy.forward import encode_video
 from museg.policy.tiny import build_tiny
-from museg.video.patches import patchify
 from tests.policy.drawn_clips import drawn_clip
-
-ENCODED = {
-    1: (
-        "790e2b22",
-        [11.069, 7.516, 1.135, 4.733, 6.908, 3.295, 4.912, 5.1, -3.719, 4.536, -2.191, -0.213],
-    )
-}
-"""Encoding version -> first digits of the SHA-256 of the patches of 5 fixed frames of 56 x 56 px, and the sum of each
-of the 12 features that the tiny tower of seed 0 makes of them."""
 
 FEATURE_BYTES = 4 * 96 * 4  # a drawn clip of 8 frames gives 4 tokens of 96 numbers of 4 bytes
 
@@ -214,12 +205,21 @@ def test_a_disk_that_refuses_costs_one_line_and_no_features(policy, tmp_path, ca
     ]
 
 
-def test_other_features_need_another_encoding_version(policy):
-    """Features on disk outlive the code that made them. If this fails, raise ENCODING_VERSION and add what is found."""
-    video = drawn_clip(0, num_frames=5, side_px=56).video
-    patches, grid = patchify(video.frames)
-    digest, sums = ENCODED[ENCODING_VERSION]
-    assert grid == (3, 4, 4) and hashlib.sha256(patches.numpy().tobytes()).hexdigest()[:8] == digest
-    with torch.no_grad():
-        found = encode_video(policy, video).sum(dim=1)
-    assert found.tolist() == pytest.approx(sums, abs=2e-3)  # half is the rounding above; libraries round in their way
+def test_a_full_disk_is_still_read(policy, tmp_path, capsys, monkeypatch):
+    clips, disk = [drawn_clip(index) for index in range(3)], DiskCache(tmp_path, 2**20)
+    FeatureCache(policy, 0, disk).of(clips[:2])
+    monkeypatch.setattr(disk_cache, "MIN_FREE_SHARE", 1.1)  # as if nothing were free
+    cache = FeatureCache(policy, 0, disk)
+    cache.of([clips[2]])
+    assert "not kept on disk any more" in capsys.readouterr().err
+    assert torch.equal(cache.of(clips[:2]), encoded(policy, *clips[:2]))
+    assert (cache.num_encoded, cache.num_from_disk) == (1, 2)
+
+
+def test_other_code_keeps_features_apart(policy, tmp_path, monkeypatch):
+    clip, disk = drawn_clip(0), DiskCache(tmp_path, 2**20)
+    FeatureCache(policy, 0, disk).of([clip])
+    monkeypatch.setattr(feature_cache, "ENCODERS", (*feature_cache.ENCODERS, disk_cache))  # as if they said more
+    cache = FeatureCache(policy, 0, disk)
+    cache.of([clip])
+    assert (cache.num_encoded, cache.num_from_disk) == (1, 0)

@@ -66,7 +66,11 @@ def test_equals_the_forward_of_every_completion(dtype, num_generations, checkpoi
     policy.model.train()  # in evaluation mode nothing is checkpointed
     if checkpointing:
         policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    passes = []
+    for layer in policy.model.model.language_model.layers:
+        layer.mlp.register_forward_pre_hook(lambda *_: passes.append(1))
     assert_same(with_gradients(shared_prefix_log_probs, policy, inputs), expected)
+    assert len(passes) == len(policy.model.model.language_model.layers) * (1 + checkpointing)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
@@ -196,7 +200,7 @@ def test_where_blocks_cannot_be_compiled_the_mask_is_spelt_out(windowed, inputs,
         for _ in range(2):
             torch.testing.assert_close(shared_prefix_log_probs(windowed, *inputs), right, rtol=0, atol=1e-5)
     (line,) = [str(one.message) for one in told if one.category is FellBack]
-    assert line.startswith("flex_attention cannot be compiled here, the mask of shared prompts is spelt out: ")
+    assert line.startswith("flex_attention cannot be compiled here, its mask is spelt out: ")
     assert "does not support backward on CPU" in line
 
 
