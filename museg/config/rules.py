@@ -207,7 +207,7 @@ TRAIN_RULES: Rules = {
     synthetic_clips: ("dataset",),
     held_out: ("dataset", "cold_start"),
     files: ("dataset",),
-    adapter: ("model",),
+    adapter: ("model", "objective"),
     moments: ("optimizer", "trainer"),
     betas: ("optimizer",),
 }

@@ -16,8 +16,8 @@ SHARDING = ("DeepSpeed", "FSDP", "ModelParallel")
 
 
 def adapter(settings: Mapping[str, Any]) -> Iterator[Violation]:
-    """An adapter is on something, and peft is there to make it."""
-    lora = settings["model"]["lora"]
+    """An adapter is on something, peft is there to make it, and its dropout is not taken for a gap."""
+    lora, importance = settings["model"]["lora"], settings["objective"]["importance"]
     if not lora["rank"]:
         return
     if not any(lora["targets"].values()):
@@ -25,6 +25,9 @@ def adapter(settings: Mapping[str, Any]) -> Iterator[Violation]:
     if importlib.util.find_spec("peft") is None:
         rule = "needs the package peft, which is not installed"
         yield Violation("model.lora.rank", rule, lora["rank"], "pip install -e '.[lora]', or model.lora.rank=0")
+    if lora["dropout"] and importance != "off":
+        rule = "would weigh tokens by the dropout of an adapter, which sampling has none of"
+        yield Violation("objective.importance", rule, importance, "use off, or model.lora.dropout=0")
 
 
 def moments(settings: Mapping[str, Any]) -> Iterator[Violation]:

@@ -170,7 +170,7 @@ class _Pieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
         """Add the pieces up, each weighted by its share of the sum that softmax divides by."""
-        # a blank token at place S fills up runs shorter than others of their call: nobody sees it, its result is dropped
+        # a blank token at place S fills up runs shorter than others of their call: nobody sees it, its result goes
         query, key, value = (pad(tensor, (0, 0, 0, 0, 0, 1)) for tensor in (query, key, value))
         merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
         log_sums = merged.new_zeros(query.shape[:2])  # [S + 1, H]

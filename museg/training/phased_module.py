@@ -82,6 +82,7 @@ class PhasedModule(pl.LightningModule):
             self.weights = FsdpShards(self.model, strategy.root_device, self.compute_dtype)
         elif shards_weights(strategy):
             self.weights = Zero3Shards(strategy, self.forward_pass)
+            self.features = None  # a clip that one process alone encodes would leave it waiting for the others' shards
 
     @property
     def compute_dtype(self) -> torch.dtype:

@@ -71,6 +71,7 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
         (["model.lora.alpha=0"], "model.lora.alpha"),
         (["model.lora.dropout=1"], "model.lora.dropout"),
         (["model.lora.rank=4", *NO_TARGETS], "model.lora.targets"),
+        (["model.lora.rank=4", "model.lora.dropout=0.1", "objective.importance=mask"], "objective.importance"),
         (["optimizer.shape=stepwise"], "optimizer.shape"),
         (["cold_start.target_mean_iou=60"], "cold_start.target_mean_iou"),
         (["~trainer"], "trainer"),
