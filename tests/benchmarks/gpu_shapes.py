@@ -95,7 +95,8 @@ class Storage:
 
 
 # From what training asks for to what is enough to measure: weights kept in bfloat16 would not move at a learning rate
-# of 1.5e-6, but what a step costs does not depend on that. What is not offered needs code or a library of its own.
+# of 1.5e-6, but what a step costs does not depend on that. What is not offered needs code of its own or,
+# for 8 bits, a library (optimizer.kind=adamw_8bit) that this benchmark does not count on.
 STORAGES = (
     Storage("float32", weights=4, gradients=4, moments=8, reference=4, copies=2),
     Storage("float32, reference in bfloat16", weights=4, gradients=4, moments=8, reference=2, copies=2),
