@@ -37,8 +37,8 @@ def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
     except (Error, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"W&B did not start: {reason} Change logger.wandb (conf/logger/wandb.yaml explains each key), or leave "
-            "logger=wandb out: metrics.csv and report.html hold the same."
+            f"W&B did not start: {reason} Change logger.wandb (conf/logger/wandb.yaml explains each key; offline=true "
+            "needs no network), or leave logger=wandb out: metrics.csv and report.html hold the same."
         ) from error
     later = f"; upload it with: wandb sync {folder / 'wandb'}" if run.offline else ""
     print(f"W&B: {why or run.url}{later}", flush=True)

@@ -12,6 +12,8 @@ from museg.commands import dashboard
 from museg.commands.workspace import planned, workspace
 from museg.metrics.keys import COLD_START_STEP_KEY, COMPLETIONS_KEY, DASHBOARD_KEYS, STEP_KEY, TIMELINES_KEY, columns
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
+
 NO_CURVES = {STEP_KEY, COLD_START_STEP_KEY, COMPLETIONS_KEY, TIMELINES_KEY}
 
 

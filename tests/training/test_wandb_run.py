@@ -29,6 +29,7 @@ print(json.dumps(told))
 def asked(folder, **environment: str) -> tuple[dict, str]:
     """The answers of `mode_of` in a process that has nothing to ask, and what was printed before them."""
     bare = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    bare |= {"WANDB_BASE_URL": "http://127.0.0.1:9"}  # nobody listens there: no key leaves this machine
     bare |= {"HOME": str(folder), "NETRC": str(folder / "netrc"), "WANDB_DATA_DIR": str(folder / "data")}
     done = subprocess.run(
         [sys.executable, "-c", ASK, str(folder)],
