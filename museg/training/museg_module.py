@@ -51,7 +51,7 @@ class MusegModule(PhasedModule):
         self.log_probs_of = shared_prefix_log_probs if job.objective.shared_prefix else completion_log_probs
 
     def configure_model(self) -> None:
-        """FSDP shards the reference, too: whole it would take more of a GPU than everything else that is held.
+        """FSDP shards the reference, too: whole it would take as much of a GPU as all shards (of 7B on 8 GPUs).
 
         DeepSpeed would need a second engine for it, so under ZeRO-3 each process has all of it. A reference that is the
         policy with another adapter lies where the policy does.
