@@ -83,9 +83,10 @@ PartitionName=urgent Nodes=$node MaxTime=INFINITE State=UP PriorityTier=2 Preemp
 CONF
 }
 
-is_running() { # the daemon whose process id stands in this file; one that has ended may wait to be reaped as a zombie
-  [ -f "$folder/$1.pid" ] && [ "$(ps -o stat= -p "$(cat "$folder/$1.pid")" | cut -c1)" != Z ] &&
-    kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null
+is_running() { # the daemon whose process id stands in this file; an ended one may stay a zombie until somebody reaps it
+  local pid
+  pid=$(cat "$folder/$1.pid" 2>/dev/null) || return 1
+  [ -n "$pid" ] && case "$(ps -o stat= -p "$pid")" in "" | Z*) return 1 ;; esac
 }
 
 start_munge() {

@@ -1,5 +1,6 @@
 """Which Lightning trainer a run gets."""
 
+import pytest
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from museg.training.trainers import slurm_plugins
@@ -14,6 +15,7 @@ def test_lightning_leaves_requeueing_alone_in_a_slurm_job(monkeypatch):
     assert (environment.world_size(), environment.global_rank()) == (2, 1)
 
 
+@pytest.mark.filterwarnings("ignore:The `srun` command is available")
 def test_elsewhere_lightning_finds_out_where_it_is(monkeypatch):
     monkeypatch.delenv("SLURM_NTASKS", raising=False)
     assert slurm_plugins() == []

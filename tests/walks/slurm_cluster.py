@@ -73,8 +73,19 @@ class Sweep:
         return int(re.search(r"Restarts=(\d+)", shown.stdout)[1])
 
     def send(self, number: int, sent: signal.Signals, *options: str) -> None:
-        """Signal the job of a member, as SLURM itself does."""
-        command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", *options, self.job(number)]
+        """Signal the job of a member, as SLURM itself does.
+
+        By the number of the job alone: for a task of an array of which others still wait, scancel (22.05) sends the
+        signal, is told that it did not, and sends it again.
+        """
+        shown = subprocess.run(
+            ["squeue", "--noheader", "--format=%A", "--jobs", self.job(number)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", *options, shown.strip()]
         subprocess.run(command, env=self.environment, check=True)
 
     def wait(self, timeout_s: float = 240) -> int:
@@ -82,13 +93,17 @@ class Sweep:
         return self.process.wait(timeout_s)
 
 
-def start_sweep(environment: dict[str, str], folder: Path, *overrides: str) -> Sweep:
-    """Hand a sweep to the cluster; its members lie in `folder`."""
+@contextmanager
+def sweep_of(environment: dict[str, str], folder: Path, *overrides: str) -> Iterator[Sweep]:
+    """Hand a sweep to the cluster; its members lie in `folder`. At the end nobody waits for it any longer."""
     told = folder.with_name(f"{folder.name}.txt")
     command = [sys.executable, ROOT / "train.py", "-m", *RESOURCES, f"hydra.sweep.dir={folder}", *overrides]
     with told.open("w") as file:
         process = subprocess.Popen(command, cwd=folder.parent, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    return Sweep(process, folder, told, environment)
+    try:
+        yield Sweep(process, folder, told, environment)
+    finally:
+        process.kill()
 
 
 def until(found: Callable[[], object], what: str, sweep: Sweep, timeout_s: float = 120):

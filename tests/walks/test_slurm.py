@@ -51,13 +51,12 @@ def assert_stopped_once(sweep: slurm_cluster.Sweep, number: int, run_dir: Path) 
 
 
 def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs, tmp_path):
-    sweep = slurm_cluster.start_sweep(
-        cluster, tmp_path / "sweep", "experiment=ablate_matching", "seed=0", *tiny_runs.small_overrides(outputs, *STEPS)
-    )
-    run_dir = preempt(sweep, 1, after_steps=5)
+    overrides = ("experiment=ablate_matching", "seed=0", *tiny_runs.small_overrides(outputs, *STEPS))
     straight = tmp_path / "straight"
-    assert tiny_runs.exit_code_of(tiny_runs.train, settings_of(run_dir), straight) == 0
-    assert sweep.wait() == 0, sweep.text
+    with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *overrides) as sweep:
+        run_dir = preempt(sweep, 1, after_steps=5)
+        assert tiny_runs.exit_code_of(tiny_runs.train, settings_of(run_dir), straight) == 0
+        assert sweep.wait() == 0, sweep.text
     assert_stopped_once(sweep, 1, run_dir)
     assert [row["step"] for row in tiny_runs.rows(run_dir, "train")] == [str(step) for step in range(1, 37)]
     test_resume.assert_same_run(run_dir, straight)
@@ -80,18 +79,14 @@ def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs,
 def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, tmp_path):
     """The first member gives up in its cold start, the second goes on until it is killed without a word."""
     short = ("cold_start.max_steps=4", "cold_start.evaluate_every_steps=4", "cold_start.batch_size=8")
-    sweep = slurm_cluster.start_sweep(
-        cluster,
-        tmp_path / "sweep",
-        *tiny_runs.small_overrides(outputs, *short, "phase.steps=1", "phase.total_steps=5000"),
-        "cold_start.target_mean_iou=0.99,0",
-    )
-    failed, killed = sweep.member(0), sweep.member(1)
-    slurm_cluster.until(lambda: (failed / "error.txt").exists(), "error", sweep)
-    steps = num_steps(killed)
-    slurm_cluster.until(lambda: num_steps(killed) > steps + 2, "further steps", sweep)
-    sweep.send(1, signal.SIGKILL, "--full")
-    assert sweep.wait() == 1
+    small = tiny_runs.small_overrides(outputs, *short, "phase.steps=1", "phase.total_steps=5000")
+    with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *small, "cold_start.target_mean_iou=0.99,0") as sweep:
+        failed, killed = sweep.member(0), sweep.member(1)
+        slurm_cluster.until(lambda: (failed / "error.txt").exists(), "error", sweep)
+        steps = num_steps(killed)
+        slurm_cluster.until(lambda: num_steps(killed) > steps + 2, "further steps", sweep)
+        sweep.send(1, signal.SIGKILL, "--full")
+        assert sweep.wait() == 1
     told = sweep.text.partition("2 of the sweep's members failed:\n")[2]
     assert told == (
         f"{failed}\n"
@@ -109,12 +104,10 @@ def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, 
 
 
 def test_a_preempted_pair_of_processes_goes_on(cluster, outputs, tmp_path):
-    sweep = slurm_cluster.start_sweep(
-        cluster, tmp_path / "sweep", *tiny_runs.small_overrides(outputs, *STEPS[1:], *PAIR), "seed=0"
-    )
-    run_dir = preempt(sweep, 0, after_steps=5)
-    straight = tmp_path / "straight"
-    assert sweep.wait() == 0, sweep.text
+    small, straight = tiny_runs.small_overrides(outputs, *STEPS[1:], *PAIR), tmp_path / "straight"
+    with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *small, "seed=0") as sweep:
+        run_dir = preempt(sweep, 0, after_steps=5)
+        assert sweep.wait() == 0, sweep.text
     assert process_pairs.exit_codes_of(tiny_runs.train, settings_of(run_dir), straight) == [0, 0]
     assert_stopped_once(sweep, 0, run_dir)
     test_resume.assert_same_run(run_dir, straight)
