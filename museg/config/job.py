@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from museg.config.completion_timelines import draw_completions
-from museg.config.sharding_rules import shards_weights
 from museg.config.rules import computes_in_half
+from museg.config.sharding_rules import shards_weights
 from museg.data.dataset import GroundingData
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
