@@ -72,20 +72,13 @@ class Sweep:
         )
         return int(re.search(r"Restarts=(\d+)", shown.stdout)[1])
 
-    def send(self, number: int, sent: signal.Signals, *options: str) -> None:
-        """Signal the job of a member, as SLURM itself does.
+    def send(self, number: int, sent: signal.Signals) -> None:
+        """Signal the processes of a member, as SLURM itself does.
 
-        By the number of the job alone: for a task of an array of which others still wait, scancel (22.05) sends the
-        signal, is told that it did not, and sends it again.
+        They are step 0 of their job. To the job as a whole scancel (22.05) sends the signal again and again while
+        other tasks of its array still wait.
         """
-        shown = subprocess.run(
-            ["squeue", "--noheader", "--format=%A", "--jobs", self.job(number)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", *options, shown.strip()]
+        command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", f"{self.job(number)}.0"]
         subprocess.run(command, env=self.environment, check=True)
 
     def wait(self, timeout_s: float = 240) -> int:

@@ -85,7 +85,7 @@ def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, 
         slurm_cluster.until(lambda: (failed / "error.txt").exists(), "error", sweep)
         steps = num_steps(killed)
         slurm_cluster.until(lambda: num_steps(killed) > steps + 2, "further steps", sweep)
-        sweep.send(1, signal.SIGKILL, "--full")
+        sweep.send(1, signal.SIGKILL)
         assert sweep.wait() == 1
     told = sweep.text.partition("2 of the sweep's members failed:\n")[2]
     assert told == (
