@@ -68,7 +68,7 @@ def test_rows_of_runs_that_are_there(tmp_path, pair, capsys):
         **{"first, rollout_s": 0.15, "first, update_s": 0.3},
     }
     (line,) = summary.lines_of("main_job", whole)
-    assert line[2:] == ("time, first", ">= 1.5", "2.0x", "2.0x to 2.0x")
+    assert line[2:] == ("time, first", ">= 1.5", "2.00x", "2.00x to 2.00x")
 
 
 def test_pairs_of_a_seed_are_rounds_and_other_seeds_other_rows(tmp_path, pair):
