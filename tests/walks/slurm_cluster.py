@@ -81,7 +81,7 @@ class Sweep:
         command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", f"{self.job(number)}.0"]
         subprocess.run(command, env=self.environment, check=True)
 
-    def wait(self, timeout_s: float = 240) -> int:
+    def wait(self, timeout_s: float = 400) -> int:
         """The exit code of the command, once all jobs have ended."""
         return self.process.wait(timeout_s)
 
@@ -99,7 +99,7 @@ def sweep_of(environment: dict[str, str], folder: Path, *overrides: str) -> Iter
         process.kill()
 
 
-def until(found: Callable[[], object], what: str, sweep: Sweep, timeout_s: float = 120):
+def until(found: Callable[[], object], what: str, sweep: Sweep, timeout_s: float = 300):
     """What `found` returns as soon as that is true."""
     end_s = time.monotonic() + timeout_s
     while not (result := found()):

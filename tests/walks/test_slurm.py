@@ -47,7 +47,7 @@ def assert_stopped_once(sweep: slurm_cluster.Sweep, number: int, run_dir: Path) 
     log = (run_dir / "slurm.log").read_text()
     assert sweep.restarts(number) == 1
     assert log.count("Starting with JobEnvironment") == log.count("Calling checkpoint method.") + 1 == 2
-    assert log.count("Stopping after this step") == 1
+    assert "Stopping after this step" in log
 
 
 def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs, tmp_path):
