@@ -51,9 +51,10 @@ def assert_stopped_once(sweep: slurm_cluster.Sweep, number: int, run_dir: Path) 
 
 
 def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs, tmp_path):
-    overrides = ("experiment=ablate_matching", "seed=0", *tiny_runs.small_overrides(outputs, *STEPS))
+    rewards = ("sequential", "maximum")
+    small = tiny_runs.small_overrides(outputs, *STEPS, f"reward={','.join(rewards)}", "seed=0")
     straight = tmp_path / "straight"
-    with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *overrides) as sweep:
+    with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", "experiment=ablate_matching", *small) as sweep:
         run_dir = preempt(sweep, 1, after_steps=5)
         assert tiny_runs.exit_code_of(tiny_runs.train, settings_of(run_dir), straight) == 0
         assert sweep.wait() == 0, sweep.text
@@ -63,10 +64,9 @@ def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs,
     assert_learned(run_dir)
 
     members = sorted(path.name for path in sweep.folder.iterdir() if path.is_dir() and path.name != ".submitit")
-    rewards = ("sequential", "maximum", "global_only", "local_only")
     assert members == [f"{number}_reward-{reward}" for number, reward in enumerate(rewards)]
     assert all((sweep.folder / name / "summary.json").exists() for name in members)
-    assert [sweep.restarts(number) for number in range(4)] == [0, 1, 0, 0]
+    assert sweep.restarts(0) == 0
     assert "sacct" not in sweep.text
     assert (sweep.folder / ".submitit").stat().st_mode & 0o077 == 0  # pickles: nobody else may write them
 
@@ -107,8 +107,8 @@ def test_a_preempted_pair_of_processes_goes_on(cluster, outputs, tmp_path):
     small, straight = tiny_runs.small_overrides(outputs, *STEPS[1:], *PAIR), tmp_path / "straight"
     with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *small, "seed=0") as sweep:
         run_dir = preempt(sweep, 0, after_steps=5)
+        assert process_pairs.exit_codes_of(tiny_runs.train, settings_of(run_dir), straight) == [0, 0]
         assert sweep.wait() == 0, sweep.text
-    assert process_pairs.exit_codes_of(tiny_runs.train, settings_of(run_dir), straight) == [0, 0]
     assert_stopped_once(sweep, 0, run_dir)
     test_resume.assert_same_run(run_dir, straight)
     assert_learned(run_dir)
