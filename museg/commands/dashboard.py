@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from museg.config.suggestions import closest
+from museg.commands.key_values import is_true, key_values
 
 PACKAGE = "wandb_workspaces"
 
@@ -59,20 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def understood(words: Sequence[str]) -> Arguments:
     """The arguments `key=value`. Raises ValueError with the closest valid name for one that is not known."""
-    given, known = {}, [field.name for field in fields(Arguments)]
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ValueError(f"{word!r} must be written key=value, for example entity=my-team")
-        if key not in known:
-            raise ValueError(
-                " ".join([f"unknown argument {key!r}; there are {', '.join(known)}.", *closest(key, known)])
-            )
-        given[key] = value
-    dry_run = given.pop("dry_run", "false")
-    if dry_run not in ("true", "false"):
-        raise ValueError(f"dry_run is true or false, not {dry_run!r}")
-    return Arguments(**given, dry_run=dry_run == "true")
+    given = key_values(words, [field.name for field in fields(Arguments)], example="entity=my-team")
+    return Arguments(**given | {"dry_run": is_true("dry_run", given.get("dry_run", "false"))})
 
 
 def describe() -> None:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from museg.config.suggestions import closest
+from museg.commands.key_values import is_true, key_values
 
 if TYPE_CHECKING:
     from museg.config.exporting import Asked
@@ -66,20 +67,10 @@ def understood(words: Sequence[str]) -> dict[str, Any]:
         "checkpoint": Path,
         "dtype": _dtype,
         "base": str,
-        "unpickle": _is_true,
+        "unpickle": partial(is_true, "unpickle"),
     }
-    given: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ValueError(f"{word!r} must be written key=value, for example run=outputs/tiny/2026-01-31_12-00-00")
-        if key not in read:
-            raise ValueError(
-                " ".join([f"unknown argument {key!r}; there are {', '.join(read)}.", *closest(key, list(read))])
-            )
-        if key in given:
-            raise ValueError(f"{key} is given twice")
-        given[key] = read[key](value)
+    texts = key_values(words, read, example="run=outputs/tiny/2026-01-31_12-00-00")
+    given = {key: read[key](value) for key, value in texts.items()}
     lacking = [key for key in ("run", "output") if key not in given]
     if lacking:
         raise ValueError(f"give {' and '.join(f'{key}=FOLDER' for key in lacking)}")
@@ -98,12 +89,6 @@ def _dtype(value: str) -> str:
     if value not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {value!r}")
     return value
-
-
-def _is_true(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise ValueError(f"unpickle is true or false, not {value!r}")
-    return value == "true"
 
 
 def _told(asked: Asked, step: int, dtype: str) -> str:

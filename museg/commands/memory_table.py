@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from museg.commands.key_values import key_values
 from museg.config.command_line import composed_jobs
-from museg.config.suggestions import closest
 from museg.config.validation import checked_settings
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -54,13 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def understood(words: Sequence[str]) -> tuple[float, list[int]]:
     """GiB of a GPU and numbers of GPUs. Raises ValueError for other keys and for what is no positive number."""
-    given = dict(DEFAULTS)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in DEFAULTS:
-            known = ", ".join(DEFAULTS)
-            raise ValueError(" ".join([f"unknown argument {key!r}; there are {known}.", *closest(key, list(DEFAULTS))]))
-        given[key] = value
+    given = DEFAULTS | key_values(words, DEFAULTS, example="capacity_gib=40")
     try:
         capacity_gib, devices = float(given["capacity_gib"]), [int(count) for count in given["devices"].split(",")]
     except ValueError:

@@ -19,9 +19,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from museg.config.suggestions import closest
+from museg.commands.key_values import is_true, key_values, unknown
 from museg.data.sources import Preparation, preparations
 
 
@@ -69,43 +70,29 @@ def main(arguments: list[str] | None = None, known: Mapping[str, Mapping[str, Pr
 
 def understood(words: Sequence[str], known: Mapping[str, Mapping[str, Preparation]]) -> Arguments:
     """The arguments `key=value`. Raises ValueError with the closest valid name for one that is not known."""
-    given = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ValueError(f"{word!r} must be written key=value, for example benchmark=thumos14")
-        if key in given:
-            raise ValueError(f"{key} is given twice")
-        given[key] = value
-    options = {"root": Path, "check": _is_true, "reencode": _recipe, "workers": _count, "dry_run": _is_true}
-    for key in given:
-        if key not in (*known, *options):
-            raise ValueError(_unknown("argument", key, [*known, *options]))
+    options = {
+        "root": Path,
+        "check": partial(is_true, "check"),
+        "reencode": _recipe,
+        "workers": _count,
+        "dry_run": partial(is_true, "dry_run"),
+    }
+    given = key_values(words, [*known, *options], example="benchmark=thumos14")
     kind, *others = [kind for kind in known if kind in given] or [None]
     if kind is None or others:
         raise ValueError("give benchmark=NAME or dataset=NAME, one of them")
     if given[kind] not in known[kind]:
-        raise ValueError(_unknown(kind, given[kind], list(known[kind])))
+        raise ValueError(unknown(kind, given[kind], list(known[kind])))
     chosen = {"workers": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
     chosen |= {key: read(given[key]) for key, read in options.items() if key in given}
     return Arguments(known[kind][given[kind]], **chosen)
-
-
-def _unknown(kind: str, name: str, valid: list[str]) -> str:
-    return " ".join([f"unknown {kind} {name!r}; there are {', '.join(valid)}.", *closest(name, valid)])
-
-
-def _is_true(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise ValueError(f"check and dry_run are true or false, not {value!r}")
-    return value == "true"
 
 
 def _recipe(value: str) -> str:
     from museg.data.reencode import RECIPES  # loads the encoder
 
     if value not in RECIPES:
-        raise ValueError(_unknown("recipe for reencode", value, list(RECIPES)))
+        raise ValueError(unknown("recipe for reencode", value, list(RECIPES)))
     return value
 
 

@@ -1,9 +1,11 @@
 """Which Lightning trainer a run gets."""
 
+import gc
+
 import pytest
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-from museg.training.trainers import slurm_plugins
+from museg.training.trainers import long_lived, slurm_plugins
 
 
 def test_lightning_leaves_requeueing_alone_in_a_slurm_job(monkeypatch):
@@ -22,3 +24,11 @@ def test_elsewhere_lightning_finds_out_where_it_is(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "started by torchrun, in a SLURM job")
     assert slurm_plugins() == []
+
+
+def test_what_is_there_is_left_out_of_garbage_collection_for_a_while():
+    before = gc.get_freeze_count()
+    with pytest.raises(KeyError), long_lived():
+        assert gc.get_freeze_count() > before
+        raise KeyError
+    assert gc.get_freeze_count() == 0  # the next member of a sweep may collect what this one leaves
