@@ -25,9 +25,10 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -53,6 +54,7 @@ SIZES = {
 MIB = 2**20
 
 Side = Callable[[], object]
+Result = TypeVar("Result")
 Seconds = dict[str, dict[str, list[float]]]
 """Clock -> side -> one number a round."""
 
@@ -134,18 +136,30 @@ def comparison(
     return row | more
 
 
+def in_new_process(function: Callable[..., Result], *args: Any) -> Result:
+    """What `function(*args)` returns or raises in a fresh process, with as many threads as this one.
+
+    Both travel to that process, so they must be importable and plain. What it allocates is the system's again at its
+    end; a process that goes on keeps some of what it freed.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_with_threads, torch.get_num_threads(), function, args).result()
+
+
+def _with_threads(num_threads: int, function: Callable[..., Result], args: Sequence[Any]) -> Result:
+    torch.set_num_threads(num_threads)
+    return function(*args)
+
+
 def peak_mib(prepare: Callable[..., Side], *args: Any) -> float:
     """Highest resident size while `prepare(*args)()` runs, above that after `prepare(*args)`, in a fresh process.
 
-    `prepare` and `args` travel to that process, so they must be importable and plain; it gets as many threads as this
-    one. Linux only.
+    Linux only.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_in_new_process, (prepare, args, torch.get_num_threads()))
+    return in_new_process(_peak_after, prepare, args)
 
 
-def _peak_in_new_process(prepare: Callable[..., Side], args: Sequence[Any], num_threads: int) -> float:
-    torch.set_num_threads(num_threads)
+def _peak_after(prepare: Callable[..., Side], args: Sequence[Any]) -> float:
     return peak_here_mib(prepare(*args))
 
 

@@ -1,6 +1,7 @@
 """What the benchmarks share: rounds, ratios, the peak of a fresh process, the layout of the results."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -69,3 +70,8 @@ def test_results_are_written_as_the_summary_reads_them(tmp_path):
     assert found["rows"] == [
         {"measure": "a part", "shape": "tiny", "ours": "ours", "sides": {}, "values": {"wait_percent": 1.5}}
     ]
+
+
+def test_a_benchmark_that_gives_up_in_a_fresh_process_ends_this_one_with_its_reason():
+    with pytest.raises(SystemExit, match="sides disagree"):
+        measure.in_new_process(sys.exit, "sides disagree")
