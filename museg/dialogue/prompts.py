@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+MARKERS = ("<|", "|>", "<ent>", "<tst>")
+"""Begin and end of the chat format's control tokens, and the tokens that divide a video into events and gaps."""
 _QUERY_SLOT = "{query}"
 
 
@@ -43,9 +45,10 @@ def render_prompt(wording: PromptWording, query: str) -> tuple[str, str]:
 
 
 def without_markers(query: str) -> str:
-    """`query` with every "<|" and "|>" broken apart by a blank, so that no text of a data file can become a control
-    token.
+    """`query` with every marker broken apart by a blank, so that no text of a data file can become a control token.
 
     Breaking instead of deleting: no deletion can splice a new marker together.
     """
-    return query.replace("<|", "< |").replace("|>", "| >")
+    for marker in MARKERS:
+        query = query.replace(marker, f"{marker[0]} {marker[1:]}")
+    return query

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from museg.dialogue.prompts import PromptWording, render_prompt, without_markers
+from museg.dialogue.prompts import MARKERS, PromptWording, render_prompt, without_markers
 
 OPTIONS = Path(__file__).resolve().parents[2] / "conf" / "prompt"
 
@@ -50,11 +50,18 @@ def test_a_query_cannot_carry_control_tokens(query):
     assert after.count("<|") == after.count("|>") == 3  # vision end, turn end, turn start
 
 
-@given(st.text(alphabet="<|> a", max_size=40))
+@given(st.lists(st.sampled_from(["<|", "|>", "<ent>", "<tst>", *"<|> aents"]), max_size=20).map("".join))
 def test_no_marker_survives(query):
     safe = without_markers(query)
-    assert "<|" not in safe and "|>" not in safe
+    assert not any(marker in safe for marker in MARKERS)
     assert safe.replace(" ", "") == query.replace(" ", "")
+    assert without_markers(safe) == safe
+
+
+def test_what_only_resembles_a_marker_stays():
+    for query in ("a < b", "<think> when? </think>", "<entry>", "tst>", "<ent", "<ENT>"):
+        assert without_markers(query) == query
+    assert without_markers("a<tst>b<<ent>>") == "a< tst>b<< ent>>"
 
 
 @pytest.mark.parametrize("name", ["museg", "tiny"])
