@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "data": {"temporal", "dialogue", "phases", "video"},
     "policy": {"dialogue", "video", "data"},
     "objectives": set(),
+    "meco": {"temporal"},
     "metrics": {"temporal", "dialogue"},
     "report": {"temporal", "metrics"},
 }
@@ -31,7 +32,18 @@ MAY_IMPORT["commands"] = {*MAY_IMPORT, "training", "config"}
 """Part of museg -> the other parts it may import, besides `files`, which stands below all."""
 
 FOREIGN = {
-    "torch": {"video", "data", "policy", "objectives", "metrics", "training", "evaluation", "config", "commands"},
+    "torch": {
+        "video",
+        "data",
+        "policy",
+        "objectives",
+        "meco",
+        "metrics",
+        "training",
+        "evaluation",
+        "config",
+        "commands",
+    },
     "transformers": {"policy", "training", "config", "commands"},
     "lightning": {"training", "config", "commands"},
     "hydra": {"config", "commands"},
