@@ -139,7 +139,7 @@ def _slots(runs: Sequence[RunRecord], num_planned: int) -> list[tuple[int | None
 
 def _seed(run: RunRecord | None, plan: Mapping[str, str]) -> str:
     recorded = run.config.get(SEED) if run else None
-    return clip(text_of(plan.get(SEED) if recorded is None else recorded), 20)
+    return text_of(plan.get(SEED) if recorded is None else recorded)
 
 
 def _progress(run: RunRecord | None, now_s: float) -> tuple[Status, str]:

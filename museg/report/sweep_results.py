@@ -7,15 +7,13 @@ from museg.metrics.keys import HELD_OUT_SCORES, MODES
 from museg.report.facts import signed
 from museg.report.run_folder import RunRecord
 from museg.report.sweep_folder import Status, SweepMember, SweepRecord
+from museg.report.sweep_labels import labels
 from museg.report.sweep_settings import Settings
 from museg.report.sweep_statistics import Estimate, estimate, paired_difference
-from museg.report.tolerant import clip, number
+from museg.report.tolerant import number
 
 ScoreKey = tuple[str, str]
 """Decoding mode and name of a held-out score."""
-ONLY = "every run"
-"""Label where all members have the same settings."""
-MAX_LABEL_CHARS = 120
 MAX_SCORES = 100
 """Scores looked at; more are no measurement of ours."""
 
@@ -25,8 +23,9 @@ class Configuration:
     """The members with the same settings, and their final scores by seed."""
 
     label: str
-    """The settings as they would be typed: `reward=maximum, phase.steps=40`."""
+    """The settings as they would be typed, `reward=maximum, phase.steps=40`: cut where long, and yet no two alike."""
     settings: Settings
+    """The settings themselves, whole."""
     members: tuple[SweepMember, ...]
     scores: Mapping[ScoreKey, Mapping[str, float]] = field(repr=False)
     """Score -> seed -> value after the last phase, of finished members only."""
@@ -51,17 +50,16 @@ def configurations(sweep: SweepRecord) -> list[Configuration]:
     for member in sweep.members:
         if member.settings is not None:
             groups.setdefault(tuple(member.settings.values()), []).append(member)
-    return [_configuration(members) for members in groups.values()]
+    names = labels([members[0].settings or {} for members in groups.values()])
+    return [_configuration(label, members) for label, members in zip(names, groups.values(), strict=True)]
 
 
-def _configuration(members: Sequence[SweepMember]) -> Configuration:
-    settings = members[0].settings or {}
-    label = clip(", ".join(f"{name}={value}" for name, value in settings.items()), MAX_LABEL_CHARS)
+def _configuration(label: str, members: Sequence[SweepMember]) -> Configuration:
     scores: dict[ScoreKey, dict[str, float]] = {}
     for seed, member in _by_seed(members).items():
         for key, value in stage_scores(member.run, -1).items():
             scores.setdefault(key, {})[seed] = value
-    return Configuration(label or ONLY, settings, tuple(members), scores)
+    return Configuration(label, members[0].settings or {}, tuple(members), scores)
 
 
 def _by_seed(members: Sequence[SweepMember]) -> dict[str, SweepMember]:
@@ -94,7 +92,7 @@ def choose_baseline(found: Sequence[Configuration], label: str | None) -> Config
     if label is None:
         return next((configuration for configuration in found if configuration.num_finished), None)
     for configuration in found:
-        if configuration.label == label:
+        if label in (configuration.label, ", ".join(f"{k}={v}" for k, v in configuration.settings.items())):
             return configuration
     raise ValueError(f"baseline={label}: choose one of {'; '.join(c.label for c in found)}")
 
@@ -104,7 +102,7 @@ def result(configuration: Configuration, key: ScoreKey, baseline: Configuration 
     over_seeds = estimate(list(configuration.scores.get(key, {}).values()))
     if over_seeds is None:
         return None
-    if baseline is None or configuration.label == baseline.label:
+    if baseline is None or configuration is baseline:
         return Result(over_seeds, None)
     return Result(over_seeds, paired_difference(configuration.scores[key], baseline.scores.get(key, {})))
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from museg.report.tolerant import clip, text_of
+from museg.report.tolerant import text_of
 
 Settings = dict[str, str]
-"""Name of a setting that varies -> its value in one member, as people read it."""
+"""Name of a setting that varies -> its value in one member, whole: this is what members are told apart by."""
 
 SEED = "seed"
 WITHOUT_EFFECT = ("name", "resume", "profile", "logger", "dataset.root", "dataset.video_root", "cold_start.cache_dir")
@@ -16,10 +16,6 @@ TARGET = "_target_"
 MAX_NODES = 5_000
 MAX_DEPTH = 20
 """Nodes read of one configuration, and how deep: a few lines of YAML can stand for more than a machine can list."""
-MAX_NAMES = 50
-"""Settings looked at of those that differ."""
-MAX_CHARS = 80
-"""Of a name or a value."""
 ABSENT = "–"
 
 
@@ -48,9 +44,9 @@ def varied(configs: Sequence[Mapping[str, Any]], plans: Sequence[Mapping[str, st
     """For every member the settings that vary between them, under the same names in the same order.
 
     configs: each member's configuration, empty where it has none. plans: what the sweep's plan overrides in each
-    member, empty where the plan has no such member. The plan names settings as they were typed (`reward=maximum`), so
-    it is followed where it explains every difference between the configurations. Otherwise these speak for themselves,
-    and of a member without a configuration nothing is known (None).
+    member, empty where the plan has no such member. A plan names settings as they were typed (`reward=maximum`), so
+    it is followed where it tells apart exactly what the configurations do. Otherwise these speak for themselves, and of
+    a member without a configuration nothing is known (None).
     """
     found = _in_configs(configs)
     if plans and all(plans):
@@ -61,16 +57,17 @@ def varied(configs: Sequence[Mapping[str, Any]], plans: Sequence[Mapping[str, st
 
 
 def _in_plans(plans: Sequence[Mapping[str, str]]) -> list[Settings]:
-    names = [name for name in dict.fromkeys(name for plan in plans for name in plan) if not _is_left_out(name)]
-    varying = [name for name in names if len({plan.get(name) for plan in plans}) > 1]
-    return [{_brief(name): _brief(plan.get(name, "")) for name in varying} for plan in plans]
+    """What varies of the settings that were typed for every member; several plans need not have typed the same."""
+    names = [name for name in plans[0] if all(name in plan for plan in plans) and not _is_left_out(name)]
+    varying = [name for name in names if len({plan[name] for plan in plans}) > 1]
+    return [{name: plan[name] for name in varying} for plan in plans]
 
 
 def _explains(planned: Sequence[Settings], found: Sequence[Settings | None]) -> bool:
-    """Whether members that the plan gives the same settings have the same ones in their configurations."""
-    known: dict[tuple[str, ...], Settings] = {}
-    pairs = [(plan, settings) for plan, settings in zip(planned, found, strict=True) if settings is not None]
-    return all(known.setdefault(tuple(plan.values()), settings) == settings for plan, settings in pairs)
+    """Whether two members have the same settings by the plan exactly where their configurations agree."""
+    known = [(plan, settings) for plan, settings in zip(planned, found, strict=True) if settings is not None]
+    pairs = {(tuple(plan.values()), tuple(settings.values())) for plan, settings in known}
+    return len(pairs) == len({plan for plan, _ in pairs}) == len({settings for _, settings in pairs})
 
 
 def _in_configs(configs: Sequence[Mapping[str, Any]]) -> list[Settings | None]:
@@ -78,15 +75,15 @@ def _in_configs(configs: Sequence[Mapping[str, Any]]) -> list[Settings | None]:
     known = [flat for flat in flats if flat is not None]
     names = {name for flat in known for name in flat if not _is_left_out(name)}
     differing = sorted(name for name in names if len({flat.get(name) for flat in known}) > 1)
-    nodes = [_nodes_of(flat) for flat in known]
-    columns = {name: tuple(_value(name, flat) for flat in known) for name in _shown_names(differing, nodes)}
+    columns = {name: _column(name, known) for name in _shown_names(differing, known)}
     seeds = tuple(flat.get(SEED) for flat in known)
     shortest: dict[tuple[str, tuple[str, ...]], str] = {}
     for name in sorted((name for name in columns if columns[name] != seeds), key=lambda name: (len(name), name)):
         # A longer name of the same group with the same values refers to the shorter one, as to ${phase.steps}.
         shortest.setdefault((name.partition(".")[0], columns[name]), name)
     kept = sorted(shortest.values())
-    return [{_brief(name): _value(name, flat) for name in kept} if flat is not None else None for flat in flats]
+    told = iter([{name: columns[name][place] for name in kept} for place in range(len(known))])
+    return [None if flat is None else next(told) for flat in flats]
 
 
 def _is_left_out(name: str) -> bool:
@@ -98,27 +95,34 @@ def _nodes_of(flat: Mapping[str, str]) -> set[str]:
     return {".".join(parts[: n + 1]) for parts in (name.split(".") for name in flat) for n in range(len(parts))}
 
 
-def _shown_names(differing: Sequence[str], nodes: Sequence[set[str]]) -> list[str]:
+def _shown_names(differing: Sequence[str], flats: Sequence[Mapping[str, str]]) -> list[str]:
     """Each setting itself, or what it belongs to: the outermost node that a member lacks, or whose class differs."""
+    nodes = [_nodes_of(flat) for flat in flats]
+    shared = set.intersection(*nodes) if nodes else set()
     shown: dict[str, None] = {}
-    for name in differing[:MAX_NAMES]:
+    for name in differing:
         parts = name.split(".")
         holders = [".".join(parts[: n + 1]) for n in range(len(parts) - 1)]
-        lacked = [node for node in holders if not all(node in present for present in nodes)]
-        shown[lacked[0] if lacked else name.removesuffix(f".{TARGET}")] = None
+        lacked = next((node for node in holders if node not in shared), None)
+        shown[lacked or name.removesuffix(f".{TARGET}")] = None
+        is_hidden = lacked and not name.endswith(TARGET) and any(f"{lacked}.{TARGET}" in flat for flat in flats)
+        if is_hidden and len({flat[name] for flat in flats if name in flat}) > 1:
+            shown[name] = None  # members that have the node differ within it, where its class says nothing of that
     return list(shown)
+
+
+def _column(name: str, flats: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """A setting's value in every member; of classes the name alone, where that tells them apart."""
+    whole = [_value(name, flat) for flat in flats]
+    built = [flat[f"{name}.{TARGET}"] for flat in flats if f"{name}.{TARGET}" in flat]
+    names = {target: target.rpartition(".")[2] for target in built}
+    are_unlike = len(set(names.values())) == len(names)
+    return tuple(names.get(value, value) for value in whole) if are_unlike else tuple(whole)
 
 
 def _value(name: str, flat: Mapping[str, str]) -> str:
     """A setting's value in one member: a text, the class of what is built, or everything below it."""
-    if name in flat:
-        return _brief(flat[name])
-    if target := flat.get(f"{name}.{TARGET}"):
-        return _brief(target.rpartition(".")[2])
+    if name in flat or f"{name}.{TARGET}" in flat:
+        return flat.get(name, flat.get(f"{name}.{TARGET}", ABSENT))
     below = [f"{key.removeprefix(f'{name}.')}={flat[key]}" for key in flat if key.startswith(f"{name}.")]
-    return _brief(" ".join(sorted(below)))
-
-
-def _brief(text: str) -> str:
-    """One short line."""
-    return clip(" ".join(text.split()), MAX_CHARS) or ABSENT
+    return " ".join(sorted(below)) or ABSENT

@@ -76,6 +76,18 @@ def test_seeds_alone_are_one_configuration(tmp_path):
     assert (only.label, only.num_finished) == ("every run", 3)
 
 
+def test_values_with_a_long_beginning_in_common_stay_apart(tmp_path):
+    shared = "/models/" + 40 * "long/"
+    for number in range(6):
+        model = {"model": {"path": f"{shared}{'one' if number < 3 else 'other'}"}}
+        write_member(tmp_path / f"{number}_x", member_config(number % 3) | model, 0.1)
+    found = configurations(read_sweep(tmp_path, NOW_S))
+    assert [one.num_finished for one in found] == [3, 3]
+    assert [one.settings["model.path"] for one in found] == [shared + "one", shared + "other"]
+    assert found[0].label.endswith("/one") and found[1].label.endswith("/other")
+    assert choose_baseline(found, f"model.path={shared}other") is found[1]
+
+
 def test_what_a_reader_must_know(tmp_path):
     sweep = two_lengths(tmp_path)
     assert remarks(sweep, configurations(sweep)) == []

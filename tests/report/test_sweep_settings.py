@@ -74,6 +74,37 @@ def test_members_get_the_same_settings_exactly_where_their_configurations_agree(
             assert (settings == others) == (one == other)
 
 
+LONG = "/a/place/" + 60 * "shared/"
+VALUES = st.one_of(st.sampled_from(["", "a", LONG, LONG + "a", LONG + LONG]), st.integers(0, 1))
+BUILT = st.fixed_dictionaries({"_target_": st.sampled_from(["one.A", "two.A", "two.B"]), LONG: VALUES, "x": VALUES})
+NESTED_CONFIGS = st.lists(st.dictionaries(NAMES, st.one_of(VALUES, BUILT)), min_size=1, max_size=4)
+
+
+@given(NESTED_CONFIGS)
+def test_long_values_and_what_stands_within_a_class_are_told_apart(configs):
+    found = varied([config | {"seed": 0} for config in configs], [])
+    for one, settings in zip(configs, found, strict=True):
+        for other, others in zip(configs, found, strict=True):
+            assert (settings == others) == (one == other)
+
+
+def test_settings_beyond_the_fiftieth_count():
+    same = {f"key{number:03}": number for number in range(60)}
+    changed = {name: value + 1 for name, value in same.items() if name != "key059"}
+    found = varied([same, same | changed, {name: value + 1 for name, value in same.items()}], [])
+    assert found[1] != found[2]
+
+
+def test_plans_of_several_sweeps_name_what_was_typed_in_all():
+    configs = [member_config(seed, reward) for seed in (0, 1) for reward in ("sequential", "maximum")]
+    plans = [{"reward": reward, "experiment": "x"} for reward in ("sequential", "maximum")]
+    plans += [{"reward": reward, "phase.steps": "80"} for reward in ("sequential", "maximum")]
+    assert varied(configs, plans) == [{"reward": plan["reward"]} for plan in plans]
+    # nor do plans part what the configurations do not
+    plans = [plan | {"experiment": name} for plan, name in zip(plans, "xxyy", strict=True)]
+    assert "reward.terms.local" in varied(configs, plans)[0]
+
+
 BOMBS = {
     "many": "a: &a [x, x, x, x, x, x, x, x]\n"
     + "".join(
