@@ -1,6 +1,5 @@
 """Files written in one move and known by their digest, and the versions of what wrote them."""
 
-import functools
 import hashlib
 import inspect
 import os
@@ -56,9 +55,11 @@ def sha256_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
 def sources_sha256(*modules: ModuleType) -> str:
-    """The SHA-256 of the texts of modules: what they make is to be made anew once they say anything else."""
+    """The SHA-256 of the texts of modules: what they make is to be made anew once they say anything else.
+
+    To be asked for while they are imported: the text is read from the file, which may say something else later.
+    """
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()
 
 

@@ -1,8 +1,10 @@
 import hashlib
+import importlib
+import linecache
 
 import pytest
 
-from museg.files import sha256_of, version_of, whole_folder, write_whole
+from museg.files import sha256_of, sources_sha256, version_of, whole_folder, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -27,6 +29,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 def test_digest_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"museg" * 10_000)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"museg" * 10_000).hexdigest()
+
+
+def test_the_digest_of_modules_is_that_of_their_texts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {"made_first": "VALUE = 1\n", "made_second": "VALUE = 2\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    first, second = (importlib.import_module(name) for name in texts)
+    assert sources_sha256(first, second) == hashlib.sha256(b"VALUE = 1\nVALUE = 2\n").hexdigest()
+    (tmp_path / "made_second.py").write_text("VALUE = 3  # another length\n")
+    linecache.checkcache()
+    assert sources_sha256(first, second) != hashlib.sha256(b"VALUE = 1\nVALUE = 2\n").hexdigest()
 
 
 def test_versions():

@@ -39,16 +39,18 @@ class ClipDecoding:
     """The decoders still to try for one clip, what the tried ones said, and the frames once there are some.
 
     `submit` hands the clip to a decoder; `decoders` are tried in order, `timeout_s` is quoted in reasons.
+    `file`: which file it is that is decoded, as the loader calls it.
     """
 
-    def __init__(self, submit: Callable[[str], Task] | None, decoders: Sequence[str], timeout_s: float) -> None:
+    def __init__(
+        self, submit: Callable[[str], Task] | None, decoders: Sequence[str], timeout_s: float, file: str = ""
+    ) -> None:
         self.video: SampledVideo | None = None
         self.reasons: dict[str, str] = {}
         self.is_undecided = False
         """Whether a decoder hung or died, which may be the machine's fault as well as the file's."""
         self.was_received = False
-        self.file = ""
-        """Which file it is that is decoded, as the loader calls it."""
+        self.file = file
         self._submit, self._untried, self._timeout_s = submit, list(decoders), timeout_s
         self._task: Task | None = None
         self._try_next()

@@ -149,16 +149,15 @@ class ClipLoader:
         decoding = under_way.get(file)
         if decoding is None:
             decoding = under_way[file] = self._new_decoding(video, file)
-            decoding.file = file
         return decoding
 
     def _file_of(self, video: str) -> str:
-        """The video's name, and which file has it now: one that takes its place is another."""
+        """The video's name, and which file has it now: one that takes its place, or is written anew, is another."""
         try:
             facts = resolve_video(self.video_root, video).stat()
         except (ValueError, OSError):
             return video
-        return f"{video} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+        return f"{video} {facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
 
     def _new_decoding(self, video: str, file: str) -> ClipDecoding:
         if video in self.quarantine:
@@ -169,7 +168,7 @@ class ClipLoader:
             path = resolve_video(self.video_root, video)
         except ValueError as error:
             return ClipDecoding.failed({"path": str(error)})
-        return ClipDecoding(partial(self._submit, path), available_decoders(), self.timeout_s)
+        return ClipDecoding(partial(self._submit, path), available_decoders(), self.timeout_s, file)
 
     def _submit(self, path: Path, decoder: str) -> Task:
         if self.num_workers == 0:
@@ -193,7 +192,8 @@ class ClipLoader:
                 continue
             if is_new:
                 self._count(video, by_second_decoder=bool(decoding.reasons))
-                self._cache.put(decoding.file, video)
+                if self._file_of(example.video) == decoding.file:  # else it may show what came in its place meanwhile
+                    self._cache.put(decoding.file, video)
             clips.append(LoadedClip(example, position, video))
         return StepBatch(step, clips, num_asked=len(examples))
 

@@ -17,8 +17,8 @@ from museg.video import decoders, decoding, patches, sampling
 from museg.video.budget import FrameBudget
 from museg.video.decoding import Reader, SampledVideo, check_container, read_video
 
-SAMPLERS = (frame_budget, sampling, decoders, decoding, patches)
-"""The code that makes frames of a file: another text of it begins a new set of frames."""
+CODE_SHA256 = sources_sha256(frame_budget, sampling, decoders, decoding, patches)
+"""Of the code that makes frames of a file: another text of it begins a new set of frames."""
 DECIDING_PACKAGES = ("torch", "av", "decord")
 """Libraries that decode and resize; another version of one begins a new set of frames."""
 
@@ -74,7 +74,7 @@ def frames_key(path: Path, budget: FrameBudget) -> str:
     """What decides the frames, as 64 hexadecimal digits. Raises OSError or ValueError for what is no video file."""
     check_container(path)
     described = {
-        "code": sources_sha256(*SAMPLERS),
+        "code": CODE_SHA256,
         "versions": _versions(),
         "budget": asdict(budget),
         "content": sha256_of(path),

@@ -31,6 +31,11 @@ def compile_parts(model: Qwen2_5_VLForConditionalGeneration, backend: str = "ind
             module.__class__ = _compiled_class(type(module), backend)
 
 
+def has_compiled_parts(model: nn.Module) -> bool:
+    """Whether `compile_parts` has been here."""
+    return any(isinstance(module, COMPILED) and type(module) not in COMPILED for module in model.modules())
+
+
 @cache
 def _compiled_class(kind: type[nn.Module], backend: str) -> type[nn.Module]:
     """The layer's class with a compiled forward; weights and their names stay."""

@@ -22,12 +22,13 @@ from museg.data.clips import LoadedClip
 from museg.data.disk_cache import DiskCache
 from museg.files import sources_sha256
 from museg.policy import forward, patch_embedding, vision_attention
+from museg.policy.compiled_parts import has_compiled_parts
 from museg.policy.loading import Policy
 from museg.video import patches
 from museg.video.decoding import SampledVideo
 
-ENCODERS = (forward, patch_embedding, vision_attention, patches)
-"""The code that makes features of frames and weights: another text of it begins a new set of features on disk."""
+CODE_SHA256 = sources_sha256(forward, patch_embedding, vision_attention, patches)
+"""Of the code that makes features of frames and weights: another text of it begins a new set of features on disk."""
 
 
 class FeatureCache:
@@ -112,12 +113,14 @@ class FeatureCache:
         visual, device = self.policy.model.model.visual, self.policy.device.type
         self._weights_sha256 = self._weights_sha256 or weights_sha256(visual)
         described = {
-            "code": sources_sha256(*ENCODERS),
+            "code": CODE_SHA256,
             "frames": frames_sha256,
             "weights": self._weights_sha256,
             "device": device,
             "arithmetic": _arithmetic(device),
             "attention": visual.config._attn_implementation,
+            "config": visual.config.to_dict(),
+            "compiled": has_compiled_parts(visual),
             "versions": [torch.__version__, transformers.__version__],
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -136,15 +136,15 @@ class PackedRow:
     @cached_property
     def block_mask(self) -> BlockMask:
         """The mask by blocks, for flex_attention."""
-        size, device = [len(self.prompt_of)] * 2, self.prompt_of.device
-        return create_block_mask(lambda _b, _h, query, key: self.sees(query, key), None, None, *size, device)
+        size, device = len(self.prompt_of), self.prompt_of.device
+        return create_block_mask(lambda _b, _h, query, key: self.sees(query, key), None, None, size, size, device)
 
 
 def _within(starts: Tensor, lengths: Tensor) -> list[Piece]:
     """Runs of tokens that see themselves; those of about one length together."""
     kinds, blank = -(-lengths // RUN_TOKENS), int(lengths.sum())
-    alike = (kinds == kind for kind in kinds[kinds > 0].unique())
-    runs = (_places(starts[chosen], lengths[chosen], blank) for chosen in alike)
+    alike = [kinds == kind for kind in kinds[kinds > 0].unique()]
+    runs = [_places(starts[chosen], lengths[chosen], blank) for chosen in alike]
     return [(places, places, True) for places in runs]
 
 
@@ -170,7 +170,7 @@ class _Pieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: list[Piece], scale: float) -> Tensor:
         """Add the pieces up, each weighted by its share of the sum that softmax divides by."""
-        # a blank token at place S fills up runs shorter than others of their call: nobody sees it, its result goes
+        # a blank token at place S fills up shorter runs: no other sees it, its result is dropped, its gradient is zero
         query, key, value = (pad(tensor, (0, 0, 0, 0, 0, 1)) for tensor in (query, key, value))
         merged = query.new_zeros(query.shape, dtype=torch.promote_types(query.dtype, torch.float32))
         log_sums = merged.new_zeros(query.shape[:2])  # [S + 1, H]
@@ -178,10 +178,9 @@ class _Pieces(torch.autograd.Function):
             parts = _heads_first(query.shape[1], query[queries], key[keys], value[keys])
             output, log_sum = (found.transpose(1, 2) for found in _kernel(*parts, 0.0, is_own, scale=scale))
             if not is_own:
-                before, own_log_sum = log_sums[queries], log_sum
-                log_sum = torch.logaddexp(before, own_log_sum)
-                shares = ((part - log_sum).exp()[..., None] for part in (before, own_log_sum))
-                output = merged[queries] * next(shares) + output * next(shares)
+                old, new = log_sums[queries], log_sum
+                log_sum = torch.logaddexp(old, new)
+                output = merged[queries] * (old - log_sum).exp()[..., None] + output * (new - log_sum).exp()[..., None]
             merged[queries], log_sums[queries] = output.to(merged.dtype), log_sum.to(merged.dtype)
         merged = merged.to(query.dtype)
         ctx.save_for_backward(query, key, value, merged, log_sums)
@@ -245,5 +244,6 @@ attend_by_blocks_or_mask = or_plainly(attend_by_blocks, attend_by_mask, "flex_at
 
 def attention_for(device: torch.device) -> Callable[..., Tensor]:
     """The way of attending that suits a device."""
-    on_gpu = attend_by_blocks_or_mask if importlib.util.find_spec("triton") else attend_by_mask
-    return attend_in_pieces if device.type == "cpu" else on_gpu
+    if device.type == "cpu":
+        return attend_in_pieces
+    return attend_by_blocks_or_mask if importlib.util.find_spec("triton") else attend_by_mask

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -82,7 +82,6 @@ class PhasedModule(pl.LightningModule):
             self.weights = FsdpShards(self.model, strategy.root_device, self.compute_dtype)
         elif shards_weights(strategy):
             self.weights = Zero3Shards(strategy, self.forward_pass)
-            self.features = None  # a clip that one process alone encodes would leave it waiting for the others' shards
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -137,6 +136,11 @@ class PhasedModule(pl.LightningModule):
         limit = self.job.rollout.max_context_tokens
         wording = self.job.wordings[wording]
         return build_prompt_batch(self.policy, batch.clips, wording, max_context_tokens=limit, features=self.features)
+
+    def gathered_tower(self) -> AbstractContextManager:
+        """Surrounds what runs a frozen tower in one process and perhaps not in another; all of them enter it."""
+        is_in_shards = self.features is not None and isinstance(self.weights, Zero3Shards)
+        return self.weights.gathered() if is_in_shards else nullcontext()
 
     def micro_batches(self, num_prompts: int) -> list[range]:
         """Consecutive prompts, whole groups, at most `trainer.micro_batch_prompts` a backward pass."""

@@ -49,10 +49,10 @@ class SftModule(PhasedModule):
 
     def learn(self, batch: StepBatch, wording: str) -> float | None:
         """Backward over the step's demonstrations; returns the mean loss per token, None when no clip can be read."""
-        if not batch.clips:
+        with self.parts("building prompts"), self.gathered_tower():
+            prompts = self.prompts_of(batch, wording) if batch.clips else None
+        if prompts is None:
             return self.stand_by(batch.global_step)
-        with self.parts("building prompts"):
-            prompts = self.prompts_of(batch, wording)
         examples = [clip.example for clip in batch.clips]
         places = [clip.position for clip in batch.clips]
         chances = [random.Random(derive_seed(self.job.seed, "cites", batch.global_step, place)) for place in places]

@@ -12,7 +12,7 @@ from museg.data.clips import ClipLoader
 from museg.data.examples import GroundingExample
 from museg.temporal.segments import Segment
 from museg.video.budget import FrameBudget
-from museg.video.decoding import available_decoders
+from museg.video.decoding import available_decoders, read_video
 from tests.data import failing_readers
 from tests.video import made_files
 
@@ -75,15 +75,42 @@ def test_steps_arrive_in_order_whatever_the_number_of_workers(root, tmp_path):
 
 
 def test_a_video_changed_under_its_name_is_decoded_anew(tmp_path):
-    made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=8, fps=2)
-    lengths = []
+    file = made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=8, fps=2)
+    longer = made_files.numbered_mp4(tmp_path / "longer.mp4", num_frames=16, fps=2)
+    num_bytes = longer.stat().st_size + 8
+    contents = [made_files.padded(path, num_bytes) for path in (file, longer)]
+    file.write_bytes(contents[0])
+    facts, lengths = file.stat(), []
     with loader(tmp_path, tmp_path, cache_mib=1, steps_ahead=0) as clips:
         for batch in clips.stream(plan([0], [0], [0], [0])):
             lengths.append(len(batch.clips[0].video.frames))
             if batch.global_step == 1:
-                made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=16, fps=2)
+                with file.open("r+b") as opened:  # the same file of the same size, and as old
+                    opened.write(contents[1])
+                os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         assert clips.counts["decoded"] == 2
     assert lengths == [4, 4, 8, 8]  # of 4 s, then 8 s, at one frame a second
+
+
+def test_frames_of_what_came_in_between_are_not_kept(tmp_path):
+    file = made_files.numbered_mp4(tmp_path / "clip_0.mp4", num_frames=8, fps=2)
+    longer = made_files.numbered_mp4(tmp_path / "longer.mp4", num_frames=16, fps=2)
+
+    def read_another(path, budget, decoder):
+        """As if the file were replaced between the moment it is asked for and the moment it is read."""
+        file.rename(tmp_path / "kept.mp4")
+        longer.rename(file)
+        return read_video(path, budget, decoder)
+
+    with loader(tmp_path, tmp_path, cache_mib=1, steps_ahead=0, read=read_another) as clips:
+        [batch] = clips.stream(plan([0]))
+        assert len(batch.clips[0].video.frames) == 8  # what was there when it was read
+        file.rename(longer)
+        (tmp_path / "kept.mp4").rename(file)
+        clips.read = read_video
+        [batch] = clips.stream(plan([0]))
+        assert len(batch.clips[0].video.frames) == 4
+        assert clips.counts["decoded"] == 2
 
 
 def test_clip_asked_for_twice_within_the_window_is_decoded_once(root, tmp_path):

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import struct
 import subprocess
 import time
 from dataclasses import fields, replace
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from museg.data import disk_cache, frame_cache
+from museg.data import frame_cache
 from museg.data.clips import ClipLoader
 from museg.data.disk_cache import HEAD_BYTES, DiskCache
 from museg.data.frame_cache import CachedReader, frame_reader, frames_key
@@ -96,17 +95,10 @@ def test_a_library_that_decodes_is_part_of_the_key(clip, monkeypatch):
     assert frames_key(clip, BUDGET) != before
 
 
-def padded(path: Path, num_bytes: int) -> bytes:
-    """The file with a box at its end that says nothing, so that it has `num_bytes`."""
-    content = path.read_bytes()
-    free = num_bytes - len(content)
-    return content + struct.pack(">I4s", free, b"free") + bytes(free - 8)
-
-
 def test_a_video_changed_under_its_name_size_and_times_is_decoded_anew(tmp_path, clip):
     other = made_files.with_key_frames_only(tmp_path / "other.mp4", 24, 4)
     num_bytes = max(clip.stat().st_size, other.stat().st_size) + 8
-    contents = {"first": padded(clip, num_bytes), "second": padded(other, num_bytes)}
+    contents = {"first": made_files.padded(clip, num_bytes), "second": made_files.padded(other, num_bytes)}
     read, facts = reader(tmp_path), clip.stat()
     served = set()
     for name in ("first", "second", "first", "second"):
@@ -306,5 +298,5 @@ def test_a_file_in_place_of_the_folder_costs_one_line_and_no_frames(tmp_path, ma
 def test_other_code_makes_other_keys(clip, monkeypatch):
     before = frames_key(clip, BUDGET)
     assert frames_key(clip, BUDGET) == before
-    monkeypatch.setattr(frame_cache, "SAMPLERS", (*frame_cache.SAMPLERS, disk_cache))  # as if they said more
+    monkeypatch.setattr(frame_cache, "CODE_SHA256", "of another text")
     assert frames_key(clip, BUDGET) != before

@@ -219,7 +219,7 @@ def test_a_full_disk_is_still_read(policy, tmp_path, capsys, monkeypatch):
 def test_other_code_keeps_features_apart(policy, tmp_path, monkeypatch):
     clip, disk = drawn_clip(0), DiskCache(tmp_path, 2**20)
     FeatureCache(policy, 0, disk).of([clip])
-    monkeypatch.setattr(feature_cache, "ENCODERS", (*feature_cache.ENCODERS, disk_cache))  # as if they said more
+    monkeypatch.setattr(feature_cache, "CODE_SHA256", "of another text")
     cache = FeatureCache(policy, 0, disk)
     cache.of([clip])
     assert (cache.num_encoded, cache.num_from_disk) == (1, 0)

@@ -122,3 +122,10 @@ def with_spoilt_frame(source: Path, path: Path, number: int) -> Path:
     data[position : position + size] = b"\xff" * size
     path.write_bytes(data)
     return path
+
+
+def padded(path: Path, num_bytes: int) -> bytes:
+    """The file with a box at its end that says nothing, so that it has `num_bytes`."""
+    content = path.read_bytes()
+    free = num_bytes - len(content)
+    return content + struct.pack(">I4s", free, b"free") + bytes(free - 8)
