@@ -1,5 +1,6 @@
 """What every trained method shares: the policy, the phase schedule, one AdamW, the step counter, the guarded update."""
 
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -96,7 +97,9 @@ class PhasedModule(pl.LightningModule):
         """Training mode: pretrained weights come in evaluation mode, in which gradient checkpointing is off.
 
         DeepSpeed has rounded the rotary frequencies with the weights by now, which would turn late tokens radians off.
+        Shards of an earlier fit hold each other, so that they would stay until Python looks for circles.
         """
+        gc.collect()
         self.model.train()
         for name, buffer in self.model.named_buffers():
             buffer.data = self.exact_buffers[name].to(buffer.device)

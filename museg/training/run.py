@@ -101,7 +101,8 @@ class Run:
         with shown(self.log, self.run_dir, self.job.make_dashboards), self.clip_loader() as self.clips:
             self.held_out = self.held_out_set()
             timings_s["decode_held_out"] = watch.lap_s()
-            with long_lived():
+            # shards are let go of between two fits, which what is counted as long-lived never is
+            with nullcontext() if shards_weights(self.job.trainer.strategy) else long_lived():
                 start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
                 with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
                     self.run_fits(parts)

@@ -107,7 +107,7 @@ def torch_threads(num_threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def long_lived() -> Iterator[None]:
-    """Count all that Python holds now as there to stay: to look through it for garbage takes a third of a second."""
+    """Count all that Python holds now as there to stay: looking through it for garbage takes long."""
     gc.collect()
     gc.freeze()
     try:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -53,10 +54,25 @@ def train_each(runs: list[tuple[dict, Path, Path | None]]) -> None:
     """Train one after the other, which saves the start of processes."""
     from museg.policy.rollout import ENGINES
 
+    let_no_earlier_model_live_on()
     for run_settings, run_dir, recorded in runs:
         ENGINES["recorded"] = RecordedEngine(recorded) if recorded else ENGINES["cascade"]
         run_settings["rollout"]["engine"] = "recorded"
         tiny_runs.train(run_settings, run_dir)
+
+
+def let_no_earlier_model_live_on() -> None:
+    """From now on in this process a fit fails that trains beside the model of an earlier fit."""
+    from museg.training.museg_module import MusegModule
+
+    take_step, met = MusegModule.training_step, weakref.WeakSet()
+
+    def watched(module: MusegModule, *arguments: object) -> dict:
+        met.add(module.model)
+        assert list(met) == [module.model], "an earlier model is still there"
+        return take_step(module, *arguments)
+
+    MusegModule.training_step = watched
 
 
 def train_as(num_processes: int, outputs: Path, *asked: Asked) -> list[Path]:
