@@ -75,9 +75,11 @@ def fractions_of(total: int, *fractions: object) -> int | str:
     return whole[0] if len(whole) == 1 else ",".join(map(str, whole))
 
 
-def sweep_folder() -> str | None:
-    """Name of the folder that the members of the running sweep share, None outside a sweep: `${sweep_folder:}`."""
-    return Path(HydraConfig.get().sweep.dir).name if _is_in_sweep() else None
+def sweep_name(name: str) -> str | None:
+    """What the members of the running sweep share, `name` and the name of its folder, which by default is a date only:
+    `${sweep_name:${name}}`; None outside a sweep.
+    """
+    return folder_name(f"{name}_{Path(HydraConfig.get().sweep.dir).name}") if _is_in_sweep() else None
 
 
 def member_folder(otherwise: str) -> str:
@@ -96,7 +98,7 @@ def register() -> None:
         for name, schema in schemas.items():
             store.store(group=group, name=name, node=schema, provider="museg")
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
     OmegaConf.register_new_resolver("member_folder", member_folder, replace=True)
     OmegaConf.register_new_resolver("fractions_of", fractions_of, replace=True)
     OmegaConf.register_new_resolver("gpus_per_node", launcher_schema.gpus_per_node, replace=True)

@@ -1,5 +1,6 @@
 """Where else a run is shown while it trains: dashboards that follow the run log of the first process."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 
 from museg.training import processes
 from museg.training.run_log import LogRow, Mirror, RunLog
+from museg.training.stopping import Stopped
 
 
 class Dashboard(Mirror, Protocol):
@@ -18,6 +20,9 @@ class Dashboard(Mirror, Protocol):
 
     def close(self, *, has_failed: bool) -> None:
         """Write what is left; a failed member of a sweep leaves nothing open to the next."""
+
+    def pause(self) -> None:
+        """Say that the run is to be continued, and wait for nothing: its job may be killed any moment."""
 
 
 class ScalarDashboard:
@@ -36,12 +41,16 @@ class ScalarDashboard:
     def close(self, *, has_failed: bool) -> None:
         self.logger.finalize("failed" if has_failed else "success")
 
+    def pause(self) -> None:
+        self.logger.finalize("aborted")
+
 
 @contextmanager
 def shown(log: RunLog | None, run_dir: Path, make: Callable[[Path], Sequence[Dashboard]]) -> Iterator[None]:
     """Open the dashboards in the first process, which has the log, let them follow it, and close them at the end.
 
-    Raises `ValueError` in all processes where one cannot be opened.
+    Those of a stopped run are not waited for: they end with its process, after its job is queued again. Raises
+    `ValueError` in all processes where one cannot be opened.
     """
     dashboards: list[Dashboard] = []
 
@@ -52,13 +61,20 @@ def shown(log: RunLog | None, run_dir: Path, make: Callable[[Path], Sequence[Das
     try:
         processes.on_first(open_all)
         yield
-    except BaseException:
-        close(dashboards, has_failed=True)
+    except (Stopped, SystemExit):  # submitit's own handler exits
+        end(dashboards, lambda dashboard: dashboard.pause())
         raise
-    close(dashboards, has_failed=False)
+    except BaseException:
+        end(dashboards, lambda dashboard: dashboard.close(has_failed=True))
+        raise
+    end(dashboards, lambda dashboard: dashboard.close(has_failed=False))
 
 
-def close(dashboards: Sequence[Dashboard], *, has_failed: bool) -> None:
-    """Close each of them."""
+def end(dashboards: Iterable[Dashboard], how: Callable[[Dashboard], None]) -> None:
+    """End each of them; where that fails, one line says so: what the run has come to stands in its folder."""
     for dashboard in dashboards:
-        dashboard.close(has_failed=has_failed)
+        try:
+            how(dashboard)
+        except Exception as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"a dashboard lacks the end of this run ({told}); metrics.csv has it", file=sys.stderr)

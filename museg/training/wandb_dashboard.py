@@ -96,6 +96,10 @@ class WandbDashboard:
             self.log_best_model(self.save_dir / BEST)
         self.run.finish(exit_code=int(has_failed))
 
+    def pause(self) -> None:
+        """Let W&B call the run preempted. Its end, which waits for the upload, comes with that of the process."""
+        self.run.mark_preempting()
+
     def log_best_model(self, folder: Path) -> None:
         """The folder as an artifact; its files are uploaded from where they are."""
         import wandb

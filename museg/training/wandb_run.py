@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,43 @@ FRAGMENTS = "wandb/*run-*/run-*.wandb"
 
 
 def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
-    """Begin the W&B run of a run folder, or go on in it, and say in one line where it is to be seen."""
+    """Begin the W&B run of a run folder, or go on in it, and say in one line where it is to be seen.
+
+    Where `offline` is None and W&B cannot be reached, as on many compute nodes, the run is logged offline.
+    """
     import wandb
-    from wandb.errors import Error
+    from wandb.errors import CommError, Error
 
     try:
         mode, why = mode_of(offline)
-        settings = wandb.Settings(silent=mode == "offline")
-        run = wandb.init(dir=str(folder), id=run_id(folder), resume="allow", mode=mode, settings=settings, **about)
+        try:
+            run = init(folder, mode, about)
+        except CommError as error:
+            if offline is not None or mode != "online":
+                raise
+            why = f"cannot be reached ({_one_line(error)}), so this run is logged offline"
+            wandb.teardown()  # its service would go on holding the id
+            run = init(folder, "offline", about)
     except (Error, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"W&B did not start: {reason} Change logger.wandb (conf/logger/wandb.yaml explains each key; offline=true "
-            "needs no network), or leave logger=wandb out: metrics.csv and report.html hold the same."
+            f"W&B did not start: {_one_line(error)} Change logger.wandb (conf/logger/wandb.yaml explains each key; "
+            "offline=true needs no network), or leave logger=wandb out: metrics.csv and report.html hold the same."
         ) from error
     later = f"; upload it with: wandb sync {folder / 'wandb'}" if run.offline else ""
     print(f"W&B: {why or run.url}{later}", flush=True)
     return run
+
+
+def init(folder: Path, mode: str, about: Mapping[str, Any]) -> "wandb.Run":
+    """`wandb.init` under the folder's own id."""
+    import wandb
+
+    settings = wandb.Settings(silent=mode == "offline")
+    return wandb.init(dir=str(folder), id=run_id(folder), resume="allow", mode=mode, settings=settings, **about)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def mode_of(offline: bool | None) -> tuple[str, str]:

@@ -1,10 +1,13 @@
 import re
 
 import pytest
+from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of, member_folder, sweep_folder
+from museg.config import registry
+from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of, member_folder, sweep_name
 
 
 @pytest.mark.parametrize(
@@ -47,4 +50,13 @@ def test_what_is_no_fraction_is_refused(fractions):
 
 
 def test_a_run_on_its_own_is_in_no_sweep():
-    assert sweep_folder() is None and member_folder("tiny") == "tiny"
+    assert sweep_name("tiny") is None and member_folder("tiny") == "tiny"
+
+
+def test_two_sweeps_of_one_second_have_two_names(monkeypatch):
+    """A sweep's folder is by default named by its date alone."""
+    sweep = {"sweep": {"dir": "outputs/sweeps/any/2026-01-31_12-00-00"}, "mode": RunMode.MULTIRUN}
+    monkeypatch.setattr(registry.HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(registry.HydraConfig, "get", lambda: OmegaConf.create(sweep))
+    assert sweep_name("ablate_matching") == "ablate_matching_2026-01-31_12-00-00"
+    assert sweep_name("my sweep") == "my_sweep_2026-01-31_12-00-00"

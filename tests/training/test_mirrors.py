@@ -1,11 +1,13 @@
 """Dashboards follow the run log of the first process, are closed whatever happens, and complain in all processes."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from museg.training.mirrors import shown
 from museg.training.run_log import LogRow, RunLog
+from museg.training.stopping import Stopped
 from tests.walks import process_pairs, tiny_runs
 from tests.walks.wandb_records import fragments, history
 
@@ -13,12 +15,13 @@ COLUMNS = ["loss/total", "train/mean_iou"]
 
 
 class Heard:
-    """A dashboard that remembers what it was told."""
+    """A dashboard that remembers what it was told, and whose end fails where that is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
         self.before: list[LogRow] = []
         self.rows: list[tuple[int, LogRow]] = []
-        self.ends: list[bool] = []
+        self.ends: list[str] = []
 
     def catch_up(self, rows) -> None:
         self.before = list(rows)
@@ -27,7 +30,15 @@ class Heard:
         self.rows.append((number, row))
 
     def close(self, *, has_failed: bool) -> None:
-        self.ends.append(has_failed)
+        self._end("failed" if has_failed else "finished")
+
+    def pause(self) -> None:
+        self._end("paused")
+
+    def _end(self, how: str) -> None:
+        self.ends.append(how)
+        if self.fails:
+            raise OSError("no\nnetwork")
 
 
 def test_a_dashboard_hears_of_recorded_rows_and_of_new_ones(tmp_path):
@@ -42,17 +53,32 @@ def test_a_dashboard_hears_of_recorded_rows_and_of_new_ones(tmp_path):
         LogRow(1, "timestamp", "train", {"loss/total": 2.0}, None, [sampled]),
     ]
     assert heard.rows == [(2, LogRow(1, "timestamp", "validation", {"train/mean_iou": 0.5}))]
-    assert heard.ends == [False]
+    assert heard.ends == ["finished"]
 
 
-def test_a_failed_run_closes_what_was_opened(tmp_path):
-    heard = Heard()
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [(RuntimeError("broken"), "failed"), (Stopped(signal.SIGUSR2), "paused"), (SystemExit(-1), "paused")],
+)
+def test_a_run_that_ends_early_says_how_to_all_it_opened(error, end, fails, tmp_path, capsys):
+    """A stopped run waits for none of them: its job must be queued again first. What is raised stays the run's own."""
+    heard = [Heard(fails=fails), Heard()]
     with (
-        pytest.raises(RuntimeError, match="broken"),
-        shown(RunLog(tmp_path, COLUMNS), tmp_path, lambda folder: [heard]),
+        pytest.raises(type(error)) as caught,
+        shown(RunLog(tmp_path, COLUMNS), tmp_path, lambda folder: heard),
     ):
-        raise RuntimeError("broken")
-    assert heard.ends == [True]
+        raise error
+    assert caught.value is error
+    assert [one.ends for one in heard] == [[end], [end]]
+    told = "a dashboard lacks the end of this run (OSError: no network); metrics.csv has it\n"
+    assert capsys.readouterr().err == (told if fails else "")
+
+
+def test_a_dashboard_that_cannot_be_closed_costs_no_run_its_result(tmp_path, capsys):
+    with shown(RunLog(tmp_path, COLUMNS), tmp_path, lambda folder: [Heard(fails=True)]):
+        pass
+    assert "OSError: no network" in capsys.readouterr().err
 
 
 def log_as_pair(outputs: Path, folders: dict[str, Path]) -> None:

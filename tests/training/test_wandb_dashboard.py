@@ -1,9 +1,11 @@
 """What a row of the run log becomes in W&B."""
 
+from unittest.mock import Mock
+
 from PIL import Image
 
 from museg.training.run_log import LogRow
-from museg.training.wandb_dashboard import of_one_size, scalars, table
+from museg.training.wandb_dashboard import WandbDashboard, of_one_size, scalars, table
 
 PHASES = ["timestamp", "plain"]
 
@@ -45,3 +47,10 @@ def test_pictures_get_one_size_and_lose_nothing():
     assert [first.getpixel(place) for place in ((1, 2), (3, 0))] == [(0, 0, 0), (255, 255, 255)]
     assert [second.getpixel(place) for place in ((3, 0), (0, 1))] == [(255, 0, 0), (255, 255, 255)]
     assert of_one_size([]) == []
+
+
+def test_a_stopped_run_is_told_to_be_preempted_and_not_waited_for():
+    dashboard = object.__new__(WandbDashboard)
+    dashboard.run = Mock()
+    dashboard.pause()
+    assert [name for name, *_ in dashboard.run.method_calls] == ["mark_preempting"]

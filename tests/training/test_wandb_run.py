@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import wandb
+from wandb.errors import CommError
 
+from museg.training import wandb_run
 from museg.training.wandb_run import num_rows_on_disk, open_run, run_id
 
 ASK = """
@@ -77,6 +81,30 @@ def test_what_wandb_refuses_is_told_with_the_remedy(wrong, reason, tmp_path):
         open_run(tmp_path, True, **wrong)
     message = str(caught.value)
     assert reason in message and "leave logger=wandb out" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(("offline", "modes"), [(None, ["online", "offline"]), (False, ["online"])])
+def test_without_a_network_a_run_is_offline_unless_it_was_told_not_to_be(offline, modes, tmp_path, capsys, monkeypatch):
+    """On a compute node that cannot reach W&B, with the API key that `wandb login` left in the home folder."""
+    tried = []
+
+    def init(folder, mode, about):
+        tried.append(mode)
+        if mode == "online":
+            raise CommError("Post: dial tcp:\nno route to host")
+        return SimpleNamespace(offline=True)
+
+    monkeypatch.setattr(wandb_run, "mode_of", lambda offline: ("online", ""))
+    monkeypatch.setattr(wandb_run, "init", init)
+    monkeypatch.setattr(wandb, "teardown", lambda: None)
+    if offline is None:
+        assert open_run(tmp_path, offline, project="museg").offline
+        why = "cannot be reached (Post: dial tcp: no route to host), so this run is logged offline"
+        assert capsys.readouterr().out == f"W&B: {why}; upload it with: wandb sync {tmp_path / 'wandb'}\n"
+    else:
+        with pytest.raises(ValueError, match=r"no route to host Change logger\.wandb"):
+            open_run(tmp_path, offline, project="museg")
+    assert tried == modes
 
 
 def test_a_run_folder_has_one_id(tmp_path):

@@ -118,7 +118,7 @@ def test_members_stand_together_in_wandb_under_their_own_names(half_failed):
     folder, _ = half_failed
     files = [file for member in members(folder) for file in fragments(member)]
     runs = [run for file in files for run in of_kind(file, "run")]
-    assert [run["run_group"] for run in runs] == ["sweep", "sweep"]  # the name of the sweep's folder
+    assert [run["run_group"] for run in runs] == ["tiny_sweep", "tiny_sweep"]  # the names of the runs and of the folder
     assert [run["display_name"] for run in runs] == [member.name for member in members(folder)]
     assert len({run["run_id"] for run in runs}) == 2
     assert [exit["exit_code"] for file in files for exit in of_kind(file, "exit")] == [1, 0]
