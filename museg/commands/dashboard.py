@@ -71,7 +71,7 @@ def describe() -> None:
         print(f"\n{section.name}")
         for panel in section.panels:
             print(f"  {panel.title:36} {panel.pattern or ' '.join(panel.keys)}")
-    print("\nCompletions: the table `completions` and the pictures `timelines`, by step")
+    print("\nCompletions: the pictures `timelines` by step, and the last table `completions`")
 
 
 def save(asked: Arguments) -> int:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 REWARD_TERMS = "reward_terms"
 REWARD_PATTERN = "^reward/.+$"
 """The terms of a reward are the user's choice, so their panel shows whatever there is."""
-BEST_COLUMN = "summary:held_out/greedy/mean_iou"
+SCORE_COLUMN = "summary:held_out/greedy/mean_iou"
+"""The last one measured: W&B keeps the last value of every key."""
 
 
 @dataclass(frozen=True)
@@ -98,5 +99,5 @@ def workspace(entity: str, project: str, name: str) -> "Workspace":
         name,
         sections,
         spaces.WorkspaceSettings(x_axis=STEP_KEY),
-        spaces.RunsetSettings(pinned_columns=["run:group", BEST_COLUMN]),
+        spaces.RunsetSettings(pinned_columns=["run:group", SCORE_COLUMN]),
     )

@@ -60,6 +60,7 @@ def test_what_it_would_show_needs_no_account(capsys):
     assert dashboard.main(["dry_run=true"]) == 0
     told = capsys.readouterr().out
     assert "Mean IoU" in told and "cold_start/mean_iou" in told
+    assert told.endswith("Completions: the pictures `timelines` by step, and the last table `completions`\n")
 
 
 @pytest.mark.parametrize(
