@@ -158,6 +158,10 @@ def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
         if told:
             print(f"from here on sums are rounded otherwise: {'; '.join(told.values())}")
         return
+    try:
+        file.touch(exist_ok=False)  # of runs that begin here at the same moment one gets on
+    except FileExistsError:
+        raise ValueError(f"another run has just begun in {run_dir}: choose another hydra.run.dir") from None
     write_whole(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 

@@ -1,5 +1,8 @@
 """Which checkpoints count as complete, and which settings a resumed run may change."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -78,6 +81,24 @@ def test_a_run_may_be_profiled_from_where_it_is_resumed(tmp_path):
     record_config(tmp_path, {"seed": 0})  # as a run began before there was such a key
     record_config(tmp_path, {"seed": 0, "profile": True})
     assert changed_settings({"profile": False}, {"profile": True}) == {}
+
+
+def test_of_runs_that_begin_in_a_folder_at_once_one_gets_on(tmp_path):
+    at_once = threading.Barrier(8)
+
+    def outcome(seed: int) -> str:
+        at_once.wait()
+        try:
+            open_run_folder(tmp_path, {"seed": seed}, None)
+        except ValueError as refused:
+            return str(refused)
+        return f"seed: {seed}\n"
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = set(threads.map(outcome, range(8)))
+    begun = {told for told in outcomes if told.startswith("seed")}
+    assert begun == {(tmp_path / "config.yaml").read_text()}
+    assert all("another" in told for told in outcomes - begun)
 
 
 def test_rules_of_a_run_folder(tmp_path):
