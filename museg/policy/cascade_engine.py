@@ -9,8 +9,8 @@ the same prompt that have finished, and what these go on writing is cut off at t
 
 A step is a function of tensors that stay where they are (tokens, step, who still runs, own keys), of shapes that change
 only when rows leave or own keys get more room. So on a GPU it is recorded once and replayed, and who has finished is
-looked at only every few steps: no step waits for the processor. On a processor the same step is just done. None of this
-has been run on a GPU yet.
+looked at only every few steps: no step waits for the processor. On a processor the same step is just done. States that
+are asked for are written where a replay finds them too. None of this has been run on a GPU yet.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from museg.policy.attention_overrides import attended_by, check_kernel
 from museg.policy.cascade import CascadeCache
 from museg.policy.cuda_graph import recorded
-from museg.policy.engine import LocalEngine, Request
+from museg.policy.engine import Decoded, LocalEngine, Request
 from museg.policy.loading import Policy
 from museg.policy.prefill import ReadPrompts
 from museg.policy.processing import PromptBatch
@@ -55,7 +56,7 @@ class CascadeEngine(LocalEngine):
 
     pace: Pace | None = None
 
-    def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> tuple[Tensor, Tensor]:
+    def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> Decoded:
         """See `LocalEngine.decode`."""
         check_kernel(policy.model.config.text_config)
         pace = self.pace or (ON_GPU if policy.device.type == "cuda" else ON_PROCESSOR)
@@ -70,7 +71,7 @@ class _Decoding:
         self.decoder, device = policy.model.model.language_model, policy.device
         self.num_steps, self.num_rows = int(request.limits.max()), request.num_generations
         self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
-        prompts = ReadPrompts(policy, batch)
+        prompts = ReadPrompts(policy, batch, request.record)
         self.cache = CascadeCache(prompts, self.num_rows, min(self.num_steps, pace.room_tokens))
         steps = torch.arange(self.num_steps - 1, device=device)
         positions = (batch.next_position[:, None] + steps).expand(3, -1, -1)
@@ -81,25 +82,38 @@ class _Decoding:
         self.tokens = torch.zeros_like(self.rows)  # [r] chosen last
         self.ids = self.rows.new_zeros(self.num_steps, len(self.rows))  # [C, N]
         self.log_probs = torch.zeros_like(self.ids, dtype=torch.promote_types(prompts.hidden.dtype, torch.float32))
+        self.token_reader, self.frame_states = prompts.token_reader, prompts.frame_states
+        self.token_states: Tensor | None = None  # [1 + room of own keys, N, hidden]
+        if prompts.token_states is not None:
+            first = prompts.token_states.repeat_interleave(self.num_rows, dim=0)
+            self.token_states = pad(first[None], (0, 0, 0, 0, 0, self.cache.room))
         self.replay: Callable[[], None] | None = None
         self.is_recording = request.cuda_graphs
         self._choose(prompts.hidden.repeat_interleave(self.num_rows, dim=0))
 
-    def run(self) -> tuple[Tensor, Tensor]:
-        """Return completion ids [N, C] and their log-probabilities [N, C]."""
+    def run(self) -> Decoded:
+        """Write token by token."""
         for step in range(1, self.num_steps):
             if step % self.pace.looks_every == 0 and not self._any_running():
                 break
             if step > self.cache.room:
-                self.cache.grow(min(self.num_steps, self.cache.room + self.pace.room_tokens))
-                self.replay = None
+                self._grow()
             if self.replay is None:
                 state = (self.tokens, self.is_running, self.cache.step)
                 self.replay = recorded(self._step, state) if self.is_recording else self._step
                 self.is_recording = self.replay != self._step  # what failed once is not tried again
             self.replay()
         self.replay = None  # it may hold this object, which would keep the cache until Python looks for circles
-        return self.ids.t(), self.log_probs.t()
+        token_states = None if self.token_states is None else self.token_states.transpose(0, 1)
+        return Decoded(self.ids.t(), self.log_probs.t(), token_states, self.frame_states)
+
+    def _grow(self) -> None:
+        """Make room for more tokens."""
+        before = self.cache.room
+        self.cache.grow(min(self.num_steps, before + self.pace.room_tokens))
+        if self.token_states is not None:
+            self.token_states = pad(self.token_states, (0, 0, 0, 0, 0, self.cache.room - before))
+        self.replay = None
 
     def _step(self) -> None:
         """Read the token that each row has written last, and write the next."""
@@ -109,9 +123,16 @@ class _Decoding:
         hidden = self.decoder.embed_tokens(self.tokens[:, None])  # [r, 1, hidden]
         self.cache.begin_step()
         for layer in self.decoder.layers:
+            self._keep_states(layer, hidden)
             hidden = layer(hidden, position_embeddings=rotary, **attended_by(self.cache.attend))
+        self._keep_states(self.decoder.norm, hidden)
         self.cache.step += 1
         self._choose(self.decoder.norm(hidden)[:, 0])
+
+    def _keep_states(self, reader: nn.Module, hidden: Tensor) -> None:
+        """Keep the states [r, 1, hidden] that `reader` reads, if they are asked for: they predict the next token."""
+        if reader is self.token_reader:
+            self.token_states[self.cache.step + 1, self.rows] = hidden[:, 0]
 
     def _choose(self, hidden: Tensor) -> None:
         """Choose a token after the hidden state [r, hidden] of each row."""

@@ -25,7 +25,7 @@ def captured_states(policy: Policy, layers: Iterable[int]) -> Iterator[Mapping[i
     Raises ValueError for a layer that the decoder does not have.
     """
     decoder = policy.model.model.language_model
-    readers = {layer: _reader(decoder, layer) for layer in layers}
+    readers = {layer: reader_of(decoder, layer) for layer in layers}
     states: dict[int, Tensor] = {}
     is_running = False
 
@@ -54,8 +54,8 @@ def captured_states(policy: Policy, layers: Iterable[int]) -> Iterator[Mapping[i
         yield states
 
 
-def _reader(decoder: nn.Module, layer: int) -> nn.Module:
-    """The module that reads the states of `layer`."""
+def reader_of(decoder: nn.Module, layer: int) -> nn.Module:
+    """The module that reads the states of `layer`; raises ValueError where the decoder has none."""
     readers = [*decoder.layers, decoder.norm]
     if not -len(readers) <= layer <= -1:
         raise ValueError(

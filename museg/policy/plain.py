@@ -4,14 +4,18 @@ Plain and slow: what `museg.policy.cascade` is compared with. Shapes: N = B x G 
 rows still running; P prompt tokens; C completion tokens.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from museg.policy.engine import LocalEngine, Request
+from museg.policy.engine import Decoded, LocalEngine, Request
 from museg.policy.forward import left_aligned, run_decoder
 from museg.policy.key_value_cache import repeat_rows, rollout_cache, take_rows
+from museg.policy.layer_states import captured_states
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
+from museg.policy.recorded_layers import video_slots
 
 # Finished rows leave the batch once this share of it has finished: leaving costs a copy of the cache.
 DROP_SHARE = 0.2
@@ -20,33 +24,44 @@ DROP_SHARE = 0.2
 class PlainEngine(LocalEngine):
     """Each prompt is read once, then copied for its generations."""
 
-    def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> tuple[Tensor, Tensor]:
+    def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> Decoded:
         """See `LocalEngine.decode`."""
-        return _Decoding(policy, batch, request).run()
+        if request.record is None:
+            return _Decoding(policy, batch, request, {}).run()
+        with captured_states(policy, {request.record.token_layer, request.record.frame_layer}) as states:
+            return _Decoding(policy, batch, request, states).run()
 
 
 class _Decoding:
     """The state of one generation: the rows that run, what they have read, what they have written."""
 
-    def __init__(self, policy: Policy, batch: PromptBatch, request: Request) -> None:
+    def __init__(self, policy: Policy, batch: PromptBatch, request: Request, states: Mapping[int, Tensor]) -> None:
         self.policy, self.limits, self.choose = policy, request.limits, request.chooser
+        self.record, self.states = request.record, states  # `states`: by layer, of what the decoder has read last
         device, num_rows, num_generations = policy.device, len(request.limits), request.num_generations
         self.stop_ids = torch.tensor(policy.ids.stop_ids, device=device)
         self.rows = torch.arange(num_rows, device=device)  # [R] row of the result that each running row writes
         self.is_running = torch.ones(num_rows, dtype=torch.bool, device=device)  # [R]
         self.position = batch.next_position.repeat_interleave(num_generations)  # [R]
         self.cache = rollout_cache(len(policy.model.model.language_model.layers))
-        hidden = self._read_prompts(batch)
-        self.hidden = hidden.repeat_interleave(num_generations, dim=0)  # [R, hidden]
+        self.frame_states: Tensor | None = None
+        # what each row's next token comes from: [R, hidden] behind the norm, and one more if states are recorded
+        self.before = [states.repeat_interleave(num_generations, dim=0) for states in self._read_prompts(batch)]
         repeat_rows(self.cache, num_generations)
         self.key_mask = self._prompt_key_mask(batch, num_generations)  # [R, P + max C] or None
 
-    def _read_prompts(self, batch: PromptBatch) -> Tensor:
-        """Fill the cache with the prompts and return the hidden state [B, hidden] after each one's last token."""
+    def _read_prompts(self, batch: PromptBatch) -> list[Tensor]:
+        """Fill the cache with the prompts and return the states [B, hidden] after each one's last token."""
         padding = batch.num_padding
         hidden = run_decoder(self.policy, *left_aligned(self.policy, batch), cache=self.cache)
-        last = hidden.shape[1] - 1 - padding
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        ends = (torch.arange(len(hidden), device=hidden.device), hidden.shape[1] - 1 - padding)
+        if self.record is not None:
+            self.frame_states = self.states[self.record.frame_layer][video_slots(self.policy, batch)]
+        return [states[ends] for states in self._that_predict(hidden)]
+
+    def _that_predict(self, hidden: Tensor) -> list[Tensor]:
+        """What the decoder has returned, and the states that are recorded of the same tokens."""
+        return [hidden] if self.record is None else [hidden, self.states[self.record.token_layer]]
 
     def _prompt_key_mask(self, batch: PromptBatch, num_generations: int) -> Tensor | None:
         """Return which cached slots hold tokens, for all steps to come; None when all do."""
@@ -57,12 +72,13 @@ class _Decoding:
         slots = torch.arange(num_prompt + int(self.limits.max()), device=padding.device)
         return (slots < num_prompt - padding[:, None]) | (slots >= num_prompt)
 
-    def run(self) -> tuple[Tensor, Tensor]:
-        """Return completion ids [N, steps] and their log-probabilities [N, steps]."""
-        written: list[tuple[Tensor, Tensor]] = []
+    def run(self) -> Decoded:
+        """Write token by token."""
+        written: list[list[Tensor]] = []
         for step in range(int(self.limits.max())):
-            tokens, log_probs = self.choose(self.policy.model.lm_head(self.hidden), step, self.rows)
-            written.append((self._scattered(tokens), self._scattered(log_probs)))
+            hidden, *recorded = self.before
+            tokens, log_probs = self.choose(self.policy.model.lm_head(hidden), step, self.rows)
+            written.append([self._scattered(values) for values in (tokens, log_probs, *recorded)])
             self.is_running &= ~torch.isin(tokens, self.stop_ids) & (step + 1 < self.limits[self.rows])
             num_running = int(self.is_running.sum())
             if not num_running:
@@ -70,12 +86,12 @@ class _Decoding:
             if num_running <= (1 - DROP_SHARE) * len(self.rows):
                 tokens = self._drop_finished(tokens)
             self._read_token(tokens)
-        ids, log_probs = zip(*written, strict=True)
-        return torch.stack(ids, dim=1), torch.stack(log_probs, dim=1)
+        columns = [torch.stack(column, dim=1) for column in zip(*written, strict=True)]
+        return Decoded(*columns, frame_states=self.frame_states)
 
     def _scattered(self, values: Tensor) -> Tensor:
-        """Return [N] with the running rows' values."""
-        return values.new_zeros(len(self.limits)).index_copy(0, self.rows, values)
+        """Return [N, ...] with the running rows' values."""
+        return values.new_zeros(len(self.limits), *values.shape[1:]).index_copy(0, self.rows, values)
 
     def _drop_finished(self, tokens: Tensor) -> Tensor:
         kept = self.is_running.nonzero().squeeze(1)
@@ -92,5 +108,6 @@ class _Decoding:
         key_mask = None
         if self.key_mask is not None:
             key_mask = self.key_mask[:, : self.cache.get_seq_length() + 1]
-        self.hidden = run_decoder(self.policy, embeds, positions, cache=self.cache, key_mask=key_mask)[:, 0]
+        hidden = run_decoder(self.policy, embeds, positions, cache=self.cache, key_mask=key_mask)
+        self.before = [states[:, 0] for states in self._that_predict(hidden)]
         self.position = self.position + 1

@@ -11,6 +11,7 @@ from museg.policy.engine import RolloutEngine, Rollouts
 from museg.policy.loading import Policy
 from museg.policy.plain import PlainEngine
 from museg.policy.processing import PromptBatch
+from museg.policy.recorded_layers import RecordedLayers
 
 ENGINES: Mapping[str, RolloutEngine] = {"cascade": CascadeEngine(), "plain": PlainEngine()}
 
@@ -57,7 +58,13 @@ class RolloutSettings:
         return replace(self, num_generations=num_generations)
 
 
-def sample_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSettings, seeds: Sequence[int]) -> Rollouts:
+def sample_rollouts(
+    policy: Policy,
+    batch: PromptBatch,
+    settings: RolloutSettings,
+    seeds: Sequence[int],
+    record: RecordedLayers | None = None,
+) -> Rollouts:
     """Sample G completions of every prompt.
 
     A prompt's completions depend on its own seed and the weights, not on which other prompts stand in the batch: its
@@ -65,12 +72,15 @@ def sample_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSetting
 
     Args:
         seeds: one per prompt.
+        record: layers whose states are to be recorded meanwhile; nothing else of the result changes.
     """
     if len(seeds) != len(batch.examples):
         raise ValueError(f"{len(seeds)} seeds for {len(batch.examples)} prompts: give one seed for each prompt")
-    return ENGINES[settings.engine].sample(policy, batch, settings, seeds)
+    return ENGINES[settings.engine].sample(policy, batch, settings, seeds, record)
 
 
-def greedy_rollouts(policy: Policy, batch: PromptBatch, settings: RolloutSettings) -> Rollouts:
-    """Take the likeliest token throughout: one completion per prompt."""
-    return ENGINES[settings.engine].greedy(policy, batch, settings)
+def greedy_rollouts(
+    policy: Policy, batch: PromptBatch, settings: RolloutSettings, record: RecordedLayers | None = None
+) -> Rollouts:
+    """Take the likeliest token throughout: one completion per prompt; `record` is that of `sample_rollouts`."""
+    return ENGINES[settings.engine].greedy(policy, batch, settings, record)

@@ -193,12 +193,12 @@ def test_another_engine_is_one_class_and_one_name(windowed, monkeypatch):
     class Echo:
         """Answers every prompt with its seed."""
 
-        def sample(self, policy, batch, settings, seeds):
+        def sample(self, policy, batch, settings, seeds, record=None):
             ids = torch.tensor(seeds)[:, None]
             ones = torch.ones_like(ids, dtype=torch.bool)
             return Rollouts(ids, ones, [str(seed) for seed in seeds], torch.arange(len(seeds)), torch.zeros(ids.shape))
 
-        def greedy(self, policy, batch, settings):
+        def greedy(self, policy, batch, settings, record=None):
             return self.sample(policy, batch, settings, [0] * len(batch.examples))
 
     monkeypatch.setitem(ENGINES, "echo", Echo())

@@ -12,6 +12,7 @@ from museg.phases.batches import derive_seed
 from museg.policy.engine import Rollouts
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch, encode_completions
+from museg.policy.recorded_layers import RecordedLayers
 from museg.policy.rollout import ENGINES, RolloutSettings
 
 LOG_PROB = -1.0
@@ -40,13 +41,22 @@ class RecordedEngine:
     def __init__(self, file: Path) -> None:
         self.texts: dict[str, list[str]] = json.loads(file.read_text())
 
-    def sample(self, policy: Policy, batch: PromptBatch, settings: RolloutSettings, seeds: Sequence[int]) -> Rollouts:
-        """The completions recorded under these seeds."""
+    def sample(
+        self,
+        policy: Policy,
+        batch: PromptBatch,
+        settings: RolloutSettings,
+        seeds: Sequence[int],
+        record: RecordedLayers | None = None,
+    ) -> Rollouts:
+        """The completions recorded under these seeds; no states are."""
         texts = [text for seed in seeds for text in self.texts[str(seed)]]
         ids, mask = encode_completions(policy, texts)
         group_of = torch.arange(len(seeds)).repeat_interleave(settings.num_generations)
         return Rollouts(ids, mask, texts, group_of, torch.where(mask, LOG_PROB, 0.0))
 
-    def greedy(self, policy: Policy, batch: PromptBatch, settings: RolloutSettings) -> Rollouts:
+    def greedy(
+        self, policy: Policy, batch: PromptBatch, settings: RolloutSettings, record: RecordedLayers | None = None
+    ) -> Rollouts:
         """As sampled live."""
-        return ENGINES["cascade"].greedy(policy, batch, settings)
+        return ENGINES["cascade"].greedy(policy, batch, settings, record)
