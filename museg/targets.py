@@ -18,7 +18,6 @@ ALLOWED_PACKAGES = ("museg.data.", "museg.policy.", "museg.rewards.", "museg.tra
 ALLOWED_FOREIGN = frozenset(
     {
         "lightning.pytorch.loggers.TensorBoardLogger",
-        "lightning.pytorch.strategies.DDPStrategy",
         "lightning.pytorch.strategies.DeepSpeedStrategy",
         "lightning.pytorch.strategies.ModelParallelStrategy",
     }

@@ -12,7 +12,6 @@ import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from museg.config.step_load import is_reinforced, load_of, text_tokens, with_short_videos
-from museg.config.weight_rules import SHARDING
 from museg.policy.loading import freeze
 from museg.policy.lora import num_adapter_weights
 from museg.policy.sizes import DecoderSizes, TowerSizes, meta_model
@@ -152,7 +151,7 @@ def arithmetic_of(settings: Settings) -> Arithmetic:
     trainer = settings["trainer"]
     if not trainer["precision"].startswith("bf16"):
         return FLOAT32
-    is_sharded = any(name in strategy_name(trainer["strategy"]) for name in SHARDING)
+    is_sharded = isinstance(trainer["strategy"], Mapping)
     is_stored_low = settings["model"].get("dtype") == "bfloat16" or trainer["precision"] == "bf16-true"
     return BFLOAT16 if is_sharded or is_stored_low else AUTOCAST
 
@@ -170,7 +169,7 @@ def holding_of(settings: Settings, counted: Counted, world_size: int) -> Holding
             bucket_numbers=2 * strategy["reduce_bucket_size"] + strategy["allgather_bucket_size"],
             is_on_host=strategy["offload_optimizer"],
         )
-    elif "ModelParallel" in target or "FSDP" in target:
+    elif "ModelParallel" in target:
         holding = by_fsdp(world_size, weight_bytes, arithmetic.product, counted)
     else:
         holding = whole(

@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from museg.config.sharding_rules import sharded_weights
+from museg.config.sharding_rules import sharded_weights, strategy
 from museg.config.violation import Violation
 from museg.config.weight_rules import adapter, moments
 from museg.phases.schedule import build_schedule
@@ -201,6 +201,7 @@ TRAIN_RULES: Rules = {
     frame_budget: ("video",),
     context: ("video", "rollout"),
     step_share: ("trainer", "prompts_per_step"),
+    strategy: ("trainer",),
     master_weights: ("trainer", "model"),
     sharded_weights: ("trainer", "rollout", "objective", "method", "logger"),
     installed: ("logger", "trainer", "model"),

@@ -11,9 +11,6 @@ from typing import Any
 
 from museg.config.violation import Violation
 
-SHARDING = ("DeepSpeed", "FSDP", "ModelParallel")
-"""In the names of strategies whose processes hold parts of weights, gradients or moments."""
-
 
 def adapter(settings: Mapping[str, Any]) -> Iterator[Violation]:
     """An adapter is on something, peft is there to make it, and its dropout is not taken for a gap."""
@@ -38,7 +35,7 @@ def moments(settings: Mapping[str, Any]) -> Iterator[Violation]:
     if importlib.util.find_spec("bitsandbytes") is None:
         rule = "needs the package bitsandbytes, which is not installed"
         yield Violation("optimizer.kind", rule, kind, "pip install -e '.[eightbit]', or optimizer.kind=adamw")
-    if any(name in str(trainer["strategy"]) for name in SHARDING):
+    if isinstance(trainer["strategy"], Mapping):  # shares of weights, gradients or moments
         rule = "needs whole weights in every process"
         yield Violation("optimizer.kind", rule, kind, "use trainer=single_gpu or ddp, or optimizer.kind=adamw")
     if kind.startswith("paged") and trainer["accelerator"] == "cpu":

@@ -55,6 +55,7 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
         (["trainer.devices=15"], "prompts_per_step"),
         (["trainer.devices=several"], "trainer.devices"),
         (["trainer.precision=bf16-true"], "trainer.precision"),
+        (["trainer.strategy=fsdp"], "trainer.strategy"),
         (["trainer=fsdp", "trainer.compile=true"], "trainer.compile"),
         (["trainer=fsdp", "logger=wandb", "logger.wandb.best_model=true"], "logger.wandb.best_model"),
         (
@@ -66,7 +67,7 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
         (["optimizer.betas=[0.9]"], "optimizer.betas"),
         (["optimizer.kind=sgd"], "optimizer.kind"),
         (["optimizer.kind=paged_adamw_8bit"], "optimizer.kind"),
-        (["optimizer.kind=adamw_8bit", "trainer.strategy=FSDPStrategy"], "optimizer.kind"),
+        (["optimizer.kind=adamw_8bit", "trainer=fsdp"], "optimizer.kind"),
         (["model.lora.rank=-1"], "model.lora.rank"),
         (["model.lora.alpha=0"], "model.lora.alpha"),
         (["model.lora.dropout=1"], "model.lora.dropout"),
@@ -81,6 +82,24 @@ def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
 )
 def test_each_rule(overrides, place):
     assert places(*overrides) == [place]
+
+
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [
+        ("ddpp", "did you mean trainer.strategy=ddp?"),
+        ("DDP", "did you mean trainer.strategy=ddp?"),
+        ("deepspeed_stage_2", "did you mean trainer=zero2?"),
+        ("deepspeed_stage_3", "did you mean trainer=zero3?"),
+        ("FSDPStrategy", "did you mean trainer=fsdp?"),
+        (None, "choose one of these"),
+        ({"stage": 3}, "choose one of these"),
+        ({"_target_": "lightning.pytorch.strategies.DeepSpeedStrategy", "stage": 3}, "choose one of these"),
+    ],
+)
+def test_strategies_that_no_rule_and_no_count_knows_are_refused(asked, remedy):
+    [violation] = sharding_rules.strategy({"trainer": {"strategy": asked}})
+    assert violation.place == "trainer.strategy" and violation.remedy == remedy
 
 
 def test_weights_that_an_adapter_leaves_alone_may_be_bfloat16():
