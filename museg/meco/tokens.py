@@ -103,7 +103,8 @@ def train_rows_alone(model: LanguageModel, ids: StructuralIds) -> list[nn.Parame
     """Let the structural rows of the embedding matrices train and all others stay; returns the matrices.
 
     Gradients of the other rows become zeros on their way. An optimizer must not decay these matrices either
-    (`parameter_groups`), nor have moments of them from before. Whoever freezes or resizes the matrices later undoes it.
+    (`parameter_groups`), nor have moments of them from before. Whoever freezes or resizes the matrices later undoes it,
+    and so does FSDP, which puts parameters of its own in their place.
     """
     rows = list(ids.kinds)
 

@@ -80,10 +80,11 @@ def test_nothing_stays_on_the_model_even_after_an_error(policy):
     modules = (decoder, *decoder.layers, decoder.norm)
     before = [(len(module._forward_pre_hooks), len(module._forward_hooks)) for module in modules]
     with captured_states(policy, [-2, -1]) as states:
+        run_decoder(policy, embeds, positions)
         with pytest.raises(RuntimeError):
             run_decoder(policy, embeds, positions[:, :, :-1])  # one position is lacking
         decoder.norm(embeds)
-        assert not states  # the run is over, though it failed
+        assert not states  # the run is over, though it failed, and leaves none of the run before
     with pytest.raises(KeyError), captured_states(policy, [-2, -1]) as states:
         raise KeyError
     assert [(len(module._forward_pre_hooks), len(module._forward_hooks)) for module in modules] == before
