@@ -1,10 +1,11 @@
 import hashlib
 import importlib
 import linecache
+import os
 
 import pytest
 
-from museg.files import sha256_of, sources_sha256, version_of, whole_folder, write_whole
+from museg.files import sha256_of, share_as_usual, sources_sha256, version_of, whole_folder, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -24,6 +25,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_whole(file, 3)
     assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_private_file_is_shared_as_new_ones_are(tmp_path, umask, mode):
+    file = tmp_path / "weights.safetensors"
+    file.touch(mode=0o600)
+    before = os.umask(umask)
+    try:
+        share_as_usual(file)
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == mode and list(tmp_path.iterdir()) == [file]
 
 
 def test_digest_of_a_file(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import transformers
 from transformers import GenerationConfig
 
+from museg.files import share_as_usual
 from museg.policy.loading import Policy, SpecialIds
 from museg.video.budget import TEMPORAL_FACTOR, FrameBudget
 from museg.video.patches import CLIP_MEAN, CLIP_STD
@@ -36,6 +37,7 @@ def export(
     policy.model.generation_config = generation_config(policy.ids)
     with _without_progress_bars():
         policy.model.save_pretrained(folder, max_shard_size=max_shard_size)
+    share_as_usual(*folder.glob("*.safetensors"))
     policy.tokenizer.save_pretrained(folder)
     _write(folder / "preprocessor_config.json", preprocessor_facts(vision))
     if budget is not None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from museg.files import share_as_usual
 from museg.policy.adapter import REFERENCE, acting, adapter_weights, add, load_adapter
 from museg.policy.engine import evaluation_mode
 from museg.policy.loading import Policy
@@ -42,15 +43,16 @@ class Reference:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Reference":
         """Move the copy, and let it compute in `dtype`; returns itself."""
-        self.policy.model.to(device=device)
-        for weight in self.policy.model.parameters():  # buffers stay: rounded frequencies would turn tokens radians off
-            weight.data = weight.data.to(dtype or weight.dtype)
+        for weight in self.policy.model.parameters():  # one by one: the device never holds them in the type they had
+            weight.data = weight.data.to(dtype or weight.dtype).to(device)
+        self.policy.model.to(device)  # buffers keep their type: rounded frequencies would turn tokens radians off
         return self
 
     def save(self, folder: Path) -> None:
         """Write the weights below `folder` (made if absent)."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         save_model(self.policy.model, str(Path(folder) / WEIGHTS_FILE))
+        share_as_usual(Path(folder) / WEIGHTS_FILE)
 
     def load(self, folder: Path) -> None:
         """Read weights that `save` wrote."""
@@ -92,6 +94,7 @@ class AdapterReference:
         Path(folder).mkdir(parents=True, exist_ok=True)
         weights = adapter_weights(self.policy.model, self.adapter) if self.adapter else {}
         save_file(weights, Path(folder) / WEIGHTS_FILE)
+        share_as_usual(Path(folder) / WEIGHTS_FILE)
 
     def load(self, folder: Path) -> None:
         """Read an adapter that `save` wrote."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 
-from museg.files import write_whole
+from museg.files import share_as_usual, write_whole
 from museg.policy.adapter import attach
 from museg.policy.feature_cache import weights_sha256
 from museg.policy.loading import Policy
@@ -35,6 +35,7 @@ def _record(policy: Policy, folder: Path, is_made_here: bool) -> None:
     folder.mkdir(exist_ok=True)
     if is_made_here:
         save_model(policy.model, str(folder / WEIGHTS_FILE))
+        share_as_usual(folder / WEIGHTS_FILE)
     write_whole(folder / DIGEST_FILE, json.dumps({"weights_sha256": weights_sha256(policy.model)}) + "\n")
 
 

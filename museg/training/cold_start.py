@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_model, save_model
 
 from museg.data.clips import StepBatch
+from museg.files import share_as_usual
 from museg.phases.learning_rate import learning_rate
 from museg.policy.loading import Policy
 from museg.training import processes
@@ -96,6 +97,7 @@ def save_cached(job: TrainingJob, policy: Policy, record: ColdStartRecord) -> No
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     temporary.mkdir(parents=True)
     save_model(policy.model, str(temporary / "model.safetensors"))
+    share_as_usual(temporary / "model.safetensors")
     (temporary / "record.json").write_text(json.dumps(record.__dict__, indent=2), encoding="utf-8")
     force_to_disk(temporary)
     try:

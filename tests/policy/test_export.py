@@ -27,6 +27,7 @@ def test_large_weights_are_split_and_found_again(own_policy, tmp_path):
     files = sorted(tmp_path.glob("model-*.safetensors"))
     assert len(files) > 1 and (tmp_path / "model.safetensors.index.json").is_file()
     assert not (tmp_path / "model.safetensors").exists()
+    assert {file.stat().st_mode for file in files} == {(tmp_path / "config.json").stat().st_mode}
     # one weight may be larger than the limit; no other file is
     largest = max(weight.numel() * 4 for weight in own_policy.model.parameters())
     assert max(file.stat().st_size for file in files) < max(200_000, largest) + 10_000

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from museg.policy.adapter import TRAINED, adapter_weights, attach
 from museg.policy.log_probs import completion_log_probs
@@ -9,6 +10,8 @@ from museg.policy.reference import AdapterReference, Reference, reference_of
 from museg.policy.tiny import build_tiny
 from tests.policy.adapted_policy import adapted, lora, moved
 from tests.policy.drawn_clips import drawn_batch
+
+GPU = torch.device("cuda")
 
 
 def log_probs(policy):
@@ -47,6 +50,9 @@ def test_saved_weights_come_back(own_policy, tmp_path):
     reference = Reference(own_policy)
     before = log_probs(reference.policy)
     reference.save(tmp_path / "reference" / "timestamp")
+    (tmp_path / "new").touch()
+    weights = tmp_path / "reference" / "timestamp" / "reference.safetensors"
+    assert weights.stat().st_mode == (tmp_path / "new").stat().st_mode
     shift(own_policy)
     reference.re_anchor(own_policy.model)
     reference.load(tmp_path / "reference" / "timestamp")
@@ -70,6 +76,24 @@ def test_the_dtype_is_that_of_the_weights_alone(own_policy):
     exact = dict(own_policy.model.named_buffers())
     assert any("inv_freq" in name for name in exact)
     assert all(torch.equal(buffer, exact[name]) for name, buffer in model.named_buffers())
+
+
+class Moves(TorchFunctionMode):
+    """Notes what is moved to a GPU, and leaves it where it is."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is not torch.Tensor.to or GPU not in args:
+            return function(*args, **(kwargs or {}))
+        self.moved = [*getattr(self, "moved", ()), args[0]]
+        return args[0]
+
+
+def test_a_gpu_never_holds_it_in_the_type_it_had(own_policy):
+    reference = Reference(own_policy)
+    with Moves() as moves:
+        reference.to(GPU, torch.bfloat16)
+    wide = {id(tensor) for tensor in moves.moved if tensor.dtype == torch.float32}
+    assert len(moves.moved) > len(wide) and wide <= set(map(id, reference.policy.model.buffers()))
 
 
 def asked(reference):
