@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -71,9 +72,11 @@ def checked_arguments(arguments: Sequence[str], conf: Path, program: Program) ->
         sys.exit(0)
     try:
         extra = [*program.run_folder(parsed.overrides, parsed.multirun), *named_by_what_is_swept(parsed.overrides)]
+        if parsed.multirun and parsed.cfg:
+            raise ValueError("--cfg shows one configuration: leave -m out and give one value of each key")
         if not (parsed.hydra_help or parsed.info or parsed.experimental_rerun):
-            overrides = [*parsed.overrides, *extra]
-            with closing(composed_jobs(overrides, conf, program.config, is_multirun=parsed.multirun)) as jobs:
+            how = {"is_multirun": parsed.multirun, "is_shown": bool(parsed.cfg)}
+            with closing(composed_jobs([*parsed.overrides, *extra], conf, program.config, **how)) as jobs:
                 settings = [program.check(job) for job in jobs if not parsed.cfg]
             if any([program.instead(of_job) for of_job in settings]):
                 sys.exit(0)
@@ -148,34 +151,28 @@ def named_by_what_is_swept(overrides: Sequence[str]) -> list[str]:
     return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]"] if shared else []
 
 
-def keep_jobs_private(launcher: DictConfig) -> None:
-    """Let only this user enter the folders made from here on when a launcher pickles jobs into them.
-
-    Who can write a pickle that a job will load can run code in that job.
-    """
-    if is_submitit(launcher):
-        os.umask(0o077)
-
-
 def composed_jobs(
-    overrides: Sequence[str], conf: Path, config: str = "train", *, is_multirun: bool
+    overrides: Sequence[str], conf: Path, config: str = "train", *, is_multirun: bool, is_shown: bool = False
 ) -> Iterator[DictConfig]:
-    """Compose what one call runs: a single configuration, or that of every member of a sweep."""
+    """Compose what one call runs: a single configuration, or that of every member of a sweep.
+
+    `is_shown`: it is only to be looked at, so its launcher need not work here.
+    """
     with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides(list(overrides))
         single = [item.input_line for item in parsed if not item.is_sweep_override()]
         first = compose(config, overrides=single, return_hydra_config=True)
-        keep_jobs_private(first.hydra.launcher)
-        if not (is_multirun or first.hydra.mode == RunMode.MULTIRUN):
+        launcher, is_sweep = first.hydra.launcher, is_multirun or first.hydra.mode == RunMode.MULTIRUN
+        if not is_shown:
+            check_launcher(launcher, is_sweep=is_sweep)
+        if not is_sweep:
             if len(single) < len(parsed):  # several values without --multirun: Hydra says what to do
                 compose(config, overrides=list(overrides))
             with open_dict(first):
                 del first["hydra"]
             yield first
             return
-        launcher = first.hydra.launcher
-        check_launcher(launcher.get("_target_", ""))
         members = sweep_members(first.hydra.sweeper.get("params") or {}, overrides, parser)
         for job in itertools.islice(members, MAX_CHECKED_JOBS):
             member = compose(config, overrides=list(job))
@@ -183,11 +180,20 @@ def composed_jobs(
             yield member
 
 
-def check_launcher(target: str) -> None:
-    """Raise ValueError when the launcher of a sweep belongs to a Hydra plugin that is not installed."""
-    parts = target.split(".")
-    if parts[0] == "hydra_plugins" and not (find_spec(parts[0]) and find_spec(".".join(parts[:2]))):
+def check_launcher(launcher: DictConfig, *, is_sweep: bool) -> None:
+    """Raise ValueError when the launcher would not be asked, is not installed, or finds no SLURM on this machine."""
+    if is_submitit(launcher) and not is_sweep:
+        raise ValueError(
+            "hydra/launcher is for sweeps, and this would run here: add -m (one member is a sweep as well)"
+        )
+    parts = launcher.get("_target_", "").split(".")
+    if is_sweep and parts[0] == "hydra_plugins" and not (find_spec(parts[0]) and find_spec(".".join(parts[:2]))):
         raise ValueError(f"hydra/launcher needs {parts[1]}, which is not installed: pip install -e '.[slurm]'")
+    if parts[-1] == "SlurmLauncher" and not (which("sbatch") and which("srun")):
+        raise ValueError(
+            "hydra/launcher=slurm needs the commands sbatch and srun, which are not on PATH: start the sweep on a "
+            "login node of the cluster (some want `module load slurm` first), or see launchers/local_slurm.sh"
+        )
 
 
 def check_processes(member: DictConfig, launcher: DictConfig) -> None:

@@ -37,35 +37,42 @@ class Failure:
         return "\n  ".join(lines)
 
 
-def write_error(run_dir: Path, error: BaseException) -> Path:
-    """Write what went wrong, an empty line, and where it arose."""
+def write_error(run_dir: Path, error: BaseException, rank: int = 0) -> Path:
+    """Write what went wrong, an empty line, and where it arose.
+
+    Of several processes that fail each adds its own; the first is usually the cause of the others.
+    """
+    place = f"process {rank}: " if rank else ""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     file = run_dir / ERROR_FILE
     where = "".join(traceback.format_exception(error))
-    file.write_text(f"{kind}{error}\n\n{where}", encoding="utf-8")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(f"{place}{kind}{error}\n\n{where}\n")
     return file
 
 
-def link_log(run_dir: Path, log: Path) -> None:
-    """Let `slurm.log` of a run folder lead to the log of the job that trains there now."""
-    link = run_dir / LOG_LINK
+def link_log(run_dir: Path, log: Path, rank: int = 0) -> None:
+    """Let `slurm.log` of a run folder (`slurm_1.log` for process 1) lead to the log of the job that trains there."""
+    link = run_dir / (f"slurm_{rank}.log" if rank else LOG_LINK)
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(log, run_dir))
 
 
 def failures_of(sweep_dir: Path, lost: Iterable[Failure] = ()) -> list[Failure]:
-    """Every failed member of a sweep, in the order of their folders: those that said why, and `lost`, which could not.
+    """Every failed member of a sweep, in the order of their folders: those that said why, and `lost`, left no result.
 
-    A lost job is known by its log alone; the folder that links to it is the member's.
+    A lost job is known by its log alone; the folder that links to it is the member's. What it said stands first.
     """
     lost_by_log = {failure.log.resolve(): failure for failure in lost if failure.log is not None}
     found = []
     for run_dir in sorted(path for path in sweep_dir.glob("[0-9]*") if path.is_dir()):
         link = run_dir / LOG_LINK
-        silent = lost_by_log.pop(link.resolve(), None)
-        if silent is not None:
-            found.append(Failure(run_dir, silent.reason, link))
-        elif (run_dir / ERROR_FILE).is_file():
-            told = (run_dir / ERROR_FILE).read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
-            found.append(Failure(run_dir, told, link if link.is_symlink() else None))
+        reasons = []
+        if (run_dir / ERROR_FILE).is_file():
+            text = (run_dir / ERROR_FILE).read_text(encoding="utf-8", errors="replace")
+            reasons.append(text.partition("\n\n")[0])
+        if (ended := lost_by_log.pop(link.resolve(), None)) is not None:
+            reasons.append(ended.reason)
+        if reasons:
+            found.append(Failure(run_dir, "\n".join(reasons), link if link.is_symlink() else None))
     return [*found, *lost_by_log.values()]

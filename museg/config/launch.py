@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from museg.config.exporting import write_own_card
-from museg.config.failures import ERROR_FILE, RunFailed, write_error
+from museg.config.failures import RunFailed, write_error
 from museg.config.job import build_job
 from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
@@ -36,7 +36,6 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
         raise RunFailed(_complaint(error, run_dir), 1) from error
     else:
         if processes.is_first():
-            (run_dir / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
             write_own_card(run_dir, settings["phase"]["total_steps"])
             report = write_report(run_dir)
             print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")

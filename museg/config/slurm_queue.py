@@ -7,12 +7,12 @@ its first killed job ends the waiting for all others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from submitit.core.utils import FailedJobError, UncompletedJobError
-from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmInfoWatcher, SlurmJob
 
 from museg.config.failures import Failure
 
@@ -21,8 +21,8 @@ ENDED = frozenset(
 )
 """States after which SLURM does not start a job again by itself."""
 
-GONE = "COMPLETED"
-"""How a job counts that SLURM has forgotten, which it does some minutes after its end."""
+GONE = "no longer known to SLURM"
+"""The state of a job that SLURM has forgotten, which it does some minutes after its end."""
 
 
 class QueueWatcher(SlurmInfoWatcher):
@@ -38,11 +38,11 @@ class QueueWatcher(SlurmInfoWatcher):
         text = string if isinstance(string, str) else string.decode()
         states = dict(line.split(maxsplit=1) for line in text.splitlines() if line.strip())
         told = {job_id: states.get(job_id, GONE).strip() for job_id in self._registered}
-        return {job_id: {"State": state if state in ENDED else "RUNNING"} for job_id, state in told.items()}
+        return {job_id: {"State": state if state in {*ENDED, GONE} else "RUNNING"} for job_id, state in told.items()}
 
 
 class Waiting:
-    """Has submitit wait for every job and note, in `lost`, those that left no result."""
+    """Has submitit wait for every job and note, in `lost`, those that left no result; a refused job ends the sweep."""
 
     def __init__(self) -> None:
         self.lost: dict[str, Failure] = {}
@@ -50,9 +50,10 @@ class Waiting:
 
     def begin(self) -> None:
         """Put the queue in the place of the accounting, and `results` in that of submitit's."""
-        submitit_results = SlurmJob.results
+        submitit_results, submit = SlurmJob.results, SlurmExecutor._submit_command
         SlurmJob.watcher = QueueWatcher(delay_s=60)
         SlurmJob.results = lambda job: self.results(job, submitit_results)
+        SlurmExecutor._submit_command = lambda executor, command: submitted(submit, executor, command)
 
     def results(self, job: SlurmJob, submitit_results: Any) -> Sequence[JobReturn]:
         """What a job returned; of one that was killed, nothing, which is told of when all have ended."""
@@ -60,7 +61,8 @@ class Waiting:
         try:
             return submitit_results(job)
         except UncompletedJobError as error:
-            self.lost.setdefault(job.job_id, Failure(None, _reason(job, error), job.paths.stdout))
+            first_log = job.paths.stdout.with_name(f"{job.job_id}_0_log.out")  # of the process that has the run folder
+            self.lost.setdefault(job.job_id, Failure(None, _reason(job, error), first_log))
             return [JobReturn(status=JobStatus.COMPLETED)]
         except KeyboardInterrupt:
             print("\nNo longer waiting. The jobs go on; scancel ends them.", file=sys.stderr)
@@ -72,6 +74,18 @@ class Waiting:
             number = job.job_id.partition("_")[0]
             print(f"Submitted as job {number}; squeue shows it. Ctrl-C ends the waiting, scancel {number} the jobs.")
         self.is_announced = True
+
+
+def submitted(submit: Callable[[SlurmExecutor, str], SlurmJob], executor: SlurmExecutor, command: str) -> SlurmJob:
+    """What `submit` returns; where sbatch refuses, submitit has printed its words, and this adds what to change."""
+    try:
+        return submit(executor, command)
+    except FailedJobError:
+        sys.exit(
+            "error: SLURM refused the jobs, see the line of sbatch above. Change what hydra.launcher asks for: "
+            "partition, account, qos, constraint, timeout_min, nodes, gpus_per_node, cpus_per_task, mem_per_cpu. "
+            "`sinfo` lists the partitions, `sacctmgr show assoc user=$USER format=account,partition,qos` your accounts"
+        )
 
 
 def _reason(job: SlurmJob, error: UncompletedJobError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from omegaconf import DictConfig
 from museg.config.failures import ERROR_FILE, RunFailed, failures_of, link_log, write_error
 
 ROOT = Path(__file__).resolve().parents[2]
+IN_JOB = "SUBMITIT_EXECUTOR"
+"""What submitit sets in its jobs."""
 
 
 class SweepOutcome(Callback):
@@ -30,34 +33,41 @@ class SweepOutcome(Callback):
         """Prepare for a launcher of submitit: its jobs find this package, and all of them are waited for."""
         if not is_submitit(config.hydra.launcher):
             return
-        from museg.config.slurm_queue import Waiting  # needs the extra `slurm`
+        from submitit.core.utils import JobPaths  # needs the extra `slurm`
 
+        from museg.config.slurm_queue import Waiting
+
+        keep_private(JobPaths.get_first_id_independent_folder(config.hydra.launcher.submitit_folder))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.waiting = Waiting()
         self.waiting.begin()
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the log of a SLURM job part of its run folder."""
-        if "SUBMITIT_EXECUTOR" in os.environ:
+        """Forget what an earlier attempt died of, and make the log of a SLURM job part of its run folder."""
+        run_dir = Path(config.hydra.runtime.output_dir)
+        if rank() == 0:
+            (run_dir / ERROR_FILE).unlink(missing_ok=True)
+        if IN_JOB in os.environ:
             import submitit
 
-            job = submitit.JobEnvironment()
-            if job.global_rank == 0:
-                link_log(Path(config.hydra.runtime.output_dir), job.paths.stdout)
+            link_log(run_dir, submitit.JobEnvironment().paths.stdout, rank())
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Write down what a member died of, and let Hydra go on."""
-        if config.hydra.mode != RunMode.MULTIRUN:
+        """Write down what a member died of, and let Hydra go on.
+
+        The result of a SLURM job is that of its first process; another one that fails ends without, so that it is seen.
+        """
+        if config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
             return
         run_dir = Path(config.hydra.runtime.output_dir)
-        if job_return.status != JobStatus.FAILED:
-            (run_dir / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
-            return
         try:
             _ = job_return.return_value  # raises what the member raised
         except Exception as error:
-            if not (isinstance(error, RunFailed) and (run_dir / ERROR_FILE).exists()):  # or it is told already
-                write_error(run_dir, error)
+            has_told = isinstance(error, RunFailed) and rank() == 0 and (run_dir / ERROR_FILE).exists()
+            if not has_told:
+                write_error(run_dir, error.__cause__ if isinstance(error, RunFailed) and rank() else error, rank())
+        if IN_JOB in os.environ and rank():
+            sys.exit(1)
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -66,7 +76,24 @@ class SweepOutcome(Callback):
         failures = failures_of(Path(config.hydra.sweep.dir), lost)
         if failures:
             print(f"{len(failures)} of the sweep's members failed:", *failures, sep="\n", file=sys.stderr)
+            if "resume" in config:
+                folder = shlex.quote(config.hydra.sweep.dir)
+                print(f"go on by the same command with: resume=auto hydra.sweep.dir={folder}", file=sys.stderr)
             sys.exit(1)
+
+
+def rank() -> int:
+    """This process' number among those that torchrun or SLURM started for one run."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+
+
+def keep_private(folder: Path) -> None:
+    """Make a folder that only this user can enter, or exit: who can write a pickle that a job loads runs code in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:  # Hydra would go on
+        sys.exit(f"error: there must be a folder for jobs that only you can enter: {error}")
 
 
 def is_submitit(launcher: DictConfig) -> bool:

@@ -1,15 +1,11 @@
-import os
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
-from omegaconf import OmegaConf
 
 from museg.config.command_line import (
     TRAIN,
     checked_arguments,
     composed_jobs,
-    keep_jobs_private,
     named_by_what_is_swept,
     opened,
     resumed_folder,
@@ -73,6 +69,7 @@ def test_several_values_without_multirun_are_refused():
         (["-m", "phase.steps=20,40,5000"], "phase.total_steps=900"),
         (["phase.."], "phase.."),
         (["resume=/absent"], "no run in this folder"),
+        (["-m", "seed=0,1", "--cfg", "hydra"], "leave -m out"),
         (["-m", "seed=0,1", "hydra/launcher=slurm"], "pip install -e '.[slurm]'"),
     ],
 )
@@ -125,6 +122,7 @@ def test_an_evaluation_on_slurm_is_one_process_on_one_gpu():
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         launcher = compose("evaluate", overrides=["hydra/launcher=slurm"], return_hydra_config=True).hydra.launcher
         assert (launcher.nodes, launcher.tasks_per_node, launcher.gpus_per_node) == (1, 1, 1)
+        assert launcher.name == "app"  # Hydra's name of the program; it has no name of its own
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,8 @@ def test_an_evaluation_on_slurm_is_one_process_on_one_gpu():
         (["hydra.launcher.partion=gpu"], "Could not override 'hydra.launcher.partion'"),
     ],
 )
-def test_a_sweep_that_slurm_could_not_run_is_refused(overrides, message):
+def test_a_sweep_that_slurm_could_not_run_is_refused(overrides, message, monkeypatch):
+    monkeypatch.setattr("museg.config.command_line.which", lambda command: command)
     with pytest.raises((ValueError, ConfigCompositionException), match=message):
         list(composed_jobs(["hydra/launcher=slurm", *overrides], CONF, is_multirun=True))
 
@@ -147,14 +146,21 @@ def test_a_started_process_may_be_told_the_resumed_folder_again(tmp_path):
     assert resumed_folder(given) == [f"hydra.run.dir='{tmp_path}'"]
 
 
-def test_folders_with_pickled_jobs_are_private(tmp_path):
-    launchers = [OmegaConf.load(CONF / "hydra" / "launcher" / "slurm.yaml"), OmegaConf.create({"_target_": "basic"})]
-    before = os.umask(0o022)
-    try:
-        keep_jobs_private(launchers[1])
-        assert os.umask(0o022) == 0o022
-        keep_jobs_private(launchers[0])
-        (tmp_path / "made").mkdir()
-    finally:
-        os.umask(before)
-    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+def test_a_single_run_does_not_go_to_slurm_without_a_word():
+    with pytest.raises(ValueError, match="add -m"):
+        list(composed_jobs(["hydra/launcher=slurm"], CONF, is_multirun=False))
+    assert list(composed_jobs(["hydra/launcher=slurm"], CONF, is_multirun=False, is_shown=True))
+
+
+def test_slurm_must_be_at_hand_to_start_a_sweep_and_not_to_look_at_one(monkeypatch):
+    monkeypatch.setattr("museg.config.command_line.which", lambda command: None)
+    sweep = ["seed=0,1", "hydra/launcher=slurm"]
+    with pytest.raises(ValueError, match=r"sbatch and srun, which are not on PATH.*login node"):
+        list(composed_jobs(sweep, CONF, is_multirun=True))
+    assert len(list(composed_jobs(sweep, CONF, is_multirun=True, is_shown=True))) == 2
+
+
+def test_jobs_are_named_by_their_runs_and_get_memory_for_each_process():
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        asked = compose("train", ["hydra/launcher=slurm", "name=pilot"], return_hydra_config=True).hydra.launcher
+        assert (asked.name, asked.mem_per_cpu, asked.mem_gb, asked.cpus_per_task) == ("pilot", "8G", None, 8)

@@ -1,8 +1,10 @@
 """How the states of jobs are read from the queue, and how jobs without a result are noted."""
 
+import os
+
 import pytest
 from submitit.core.utils import cloudpickle_dump
-from submitit.slurm.slurm import SlurmJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
 from museg.config import slurm_queue
 
@@ -22,7 +24,7 @@ def test_states_come_from_the_queue():
         "7_0": "RUNNING",
         "7_1": "FAILED",
         "7_2": "RUNNING",
-        "7_3": "COMPLETED",
+        "7_3": "no longer known to SLURM",
         "8": "RUNNING",
         "9": "OUT_OF_MEMORY",
     }
@@ -36,11 +38,18 @@ def test_the_queue_is_asked_only_while_jobs_run():
     assert watcher._make_command() is None
 
 
+def test_a_job_that_slurm_has_forgotten_is_waited_for_no_longer():
+    watcher = watcher_of("7")
+    watcher._make_command = lambda: ["true"]
+    assert watcher.is_done("7", mode="force")
+
+
 @pytest.fixture
 def waiting(monkeypatch) -> slurm_queue.Waiting:
     """Waits for jobs of which the queue knows that all have ended; submitit is as before afterwards."""
     monkeypatch.setattr(SlurmJob, "watcher", SlurmJob.watcher)
     monkeypatch.setattr(SlurmJob, "results", SlurmJob.results)
+    monkeypatch.setattr(SlurmExecutor, "_submit_command", SlurmExecutor._submit_command)
     monkeypatch.setattr(SlurmJob, "_results_timeout_s", 0)
     monkeypatch.setattr(slurm_queue.QueueWatcher, "_make_command", lambda self: ["echo", "7_1 CANCELLED"])
     begun = slurm_queue.Waiting()
@@ -62,4 +71,20 @@ def test_what_left_no_result_is_noted_and_the_others_are_waited_for(waiting, tmp
         "7_2": "ImportError: no x",
     }
     assert waiting.lost["7_1"].log == jobs[1].paths.stdout
+    another_process = SlurmJob(tmp_path / "%j", "7_3", tasks=[1])
+    another_process.paths.folder.mkdir()
+    another_process.results()
+    assert waiting.lost["7_3"].log.name == "7_3_0_log.out"  # by which the folder of the member is known
     assert capsys.readouterr().out.count("Submitted as job 7;") == 1
+
+
+def test_what_sbatch_refuses_is_told_with_the_remedy(waiting, tmp_path, capfd, monkeypatch):
+    """A stand-in for sbatch that refuses a partition, in the words of the real one."""
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    executor = SlurmExecutor(tmp_path / "jobs")
+    with pytest.raises(SystemExit, match=r"SLURM refused the jobs.*partition, account.*`sinfo`.*sacctmgr"):
+        executor.submit(print)
+    assert "sbatch: error: invalid partition specified: gpu" in capfd.readouterr().err

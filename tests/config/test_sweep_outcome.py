@@ -1,12 +1,14 @@
 """A failing member is noted where Hydra would end the sweep, and told of at the end."""
 
+import os
+
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from museg.config.failures import RunFailed
-from museg.config.sweep_outcome import SweepOutcome
+from museg.config.sweep_outcome import SweepOutcome, keep_private
 
 
 def hydra_config(sweep_dir, member: str, mode: RunMode = RunMode.MULTIRUN):
@@ -29,8 +31,11 @@ def failed(error: Exception) -> JobReturn:
 
 
 def end_of(sweep_dir, member: str, job: JobReturn) -> JobReturn:
+    """A member begins and ends so."""
     (sweep_dir / member).mkdir(exist_ok=True)
-    SweepOutcome().on_job_end(hydra_config(sweep_dir, member), job)
+    outcome, config = SweepOutcome(), hydra_config(sweep_dir, member)
+    outcome.on_job_start(config)
+    outcome.on_job_end(config, job)
     return job
 
 
@@ -48,7 +53,8 @@ def test_what_a_member_raised_is_noted_and_told_at_the_end(tmp_path, capsys):
 def test_a_run_that_has_told_itself_keeps_its_words(tmp_path):
     (tmp_path / "0_a").mkdir()
     (tmp_path / "0_a" / "error.txt").write_text("ColdStartFailed: too hard\n\nTraceback")
-    end_of(tmp_path, "0_a", failed(RunFailed("error: too hard\n(where it arose: error.txt)", 1)))
+    told = failed(RunFailed("error: too hard\n(where it arose: error.txt)", 1))
+    SweepOutcome().on_job_end(hydra_config(tmp_path, "0_a"), told)
     assert (tmp_path / "0_a" / "error.txt").read_text() == "ColdStartFailed: too hard\n\nTraceback"
 
 
@@ -58,6 +64,49 @@ def test_a_member_that_succeeds_the_second_time_has_not_failed(tmp_path):
     assert (tmp_path / "0_a" / "error.txt").read_text().startswith("second")
     end_of(tmp_path, "0_a", JobReturn(status=JobStatus.COMPLETED))
     SweepOutcome().on_multirun_end(hydra_config(tmp_path, ""))  # no failure, no exit
+
+
+def test_the_end_says_how_to_go_on(tmp_path, capsys):
+    end_of(tmp_path, "0_a", failed(ValueError("wrong")))
+    config = OmegaConf.merge(hydra_config(tmp_path, ""), {"resume": None})
+    with pytest.raises(SystemExit):
+        SweepOutcome().on_multirun_end(config)
+    again = f"go on by the same command with: resume=auto hydra.sweep.dir={tmp_path}\n"
+    assert capsys.readouterr().err.endswith(again)
+
+
+def test_a_further_process_of_a_job_says_what_it_died_of_and_ends_without_a_result(tmp_path, monkeypatch):
+    """The result is the first process', so an exit is how SLURM and the waiting command see that another has failed."""
+    for key, value in {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_FOLDER": f"{tmp_path}/%j", "SLURM_JOB_ID": "7"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    told = RunFailed("process 1: error: a must be 1", 1)
+    told.__cause__ = ValueError("a must be 1")
+    with pytest.raises(SystemExit) as caught:
+        end_of(tmp_path, "0_a", failed(told))
+    assert caught.value.code == 1
+    assert (tmp_path / "0_a" / "error.txt").read_text().startswith("process 1: a must be 1\n\n")
+    assert (tmp_path / "0_a" / "slurm_1.log").readlink().name == "7_1_log.out"
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    job = failed(ConnectionError("closed"))
+    SweepOutcome().on_job_end(hydra_config(tmp_path, "0_a"), job)
+    assert job.status == JobStatus.COMPLETED
+    text = (tmp_path / "0_a" / "error.txt").read_text()
+    assert text.startswith("process 1: a must be 1\n\n") and "\nConnectionError: closed\n\n" in text
+
+
+def test_pickled_jobs_lie_in_a_folder_of_ones_own_and_results_do_not(tmp_path):
+    before = os.umask(0o022)
+    try:
+        keep_private(tmp_path / "sweep" / ".submitit")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "sweep", tmp_path / "sweep" / ".submitit")}
+    assert modes == {"sweep": 0o755, ".submitit": 0o700}
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="only you can enter"):
+        keep_private(tmp_path / "file" / ".submitit")
 
 
 def test_a_single_run_fails_as_ever(tmp_path):

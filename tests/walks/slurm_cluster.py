@@ -17,7 +17,7 @@ from tests.walks import tiny_runs
 
 ROOT = tiny_runs.CONF.parent
 SCRIPT = ROOT / "launchers" / "local_slurm.sh"
-RESOURCES = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2")
+RESOURCES = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_per_cpu=2G")
 
 
 @contextmanager
