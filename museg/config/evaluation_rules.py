@@ -130,7 +130,7 @@ def attention(settings: Settings) -> Iterator[Violation]:
     chosen = settings["inference"]["attention"]
     if chosen == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         rule = "needs the package flash-attn, which is not installed"
-        remedy = "pip install -e '.[gpu]', or use inference.attention=auto, which takes it where it can"
+        remedy = "pip install -e '.[flash]' --no-build-isolation, or use inference.attention=auto"
         yield Violation("inference.attention", rule, chosen, remedy)
 
 

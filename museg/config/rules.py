@@ -148,7 +148,7 @@ def installed(settings: Settings) -> Iterator[Violation]:
     attention = settings["model"].get("attention")
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         rule = "needs the package flash-attn, which is not installed"
-        remedy = "pip install -e '.[gpu]', or use model.attention=auto, which takes it where it can"
+        remedy = "pip install -e '.[flash]' --no-build-isolation, or use model.attention=auto"
         yield Violation("model.attention", rule, attention, remedy)
     elif attention == "flash_attention_2" and not computes_in_half(settings["trainer"]):
         rule = "computes in half precision on a GPU, which trainer.accelerator and trainer.precision do not"

@@ -239,7 +239,7 @@ def check_attention(attention: str) -> None:
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise ValueError(
             "attention=flash_attention_2 needs the package flash-attn, which is not installed: "
-            "install the `gpu` extra, or choose sdpa"
+            "pip install -e '.[flash]' --no-build-isolation, or choose sdpa"
         )
 
 
