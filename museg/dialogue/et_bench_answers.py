@@ -39,6 +39,9 @@ _LONE_NUMBER = re.compile(r"\b(\d+(?:\.\d+)?)\b")
 _SIGNED_NUMBER = re.compile(r"[-+]?\d*\.\d+|[-+]?\d+")
 _PARENTHESISED = re.compile(r"\(([A-Za-z])\)")
 _PREAMBLE = "best option:"
+_CONCLUSION = re.compile("the answer is", re.IGNORECASE)
+_CONCLUDED = re.compile(r"\s*(?::\s*)?(?:\(([A-Za-z])\)|([A-Z])(?![\w']))")
+_RELEASED_CONCLUSION = re.compile(r"Therefore, the answer is\s*(?::\s*)?\(([A-Za-z])\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,26 @@ def read_opening_option(text: str) -> OptionReading:
     """
     remainder = _without_preamble(text)
     return OptionReading(_opening_letter(remainder), remainder)
+
+
+def read_concluded_option(text: str, *, official: bool = False) -> OptionReading:
+    """The option an answer to gvq ends on, "Therefore, the answer is (X)", as MeCo's models are asked to write it.
+
+    The last conclusion counts, with or without parentheses; a text without one is read as `read_opening_option` does.
+    `official`: the first one counts and needs its parentheses; else the text loses the characters <, e, n, t and > at
+    both ends, and nothing is skipped before an opening letter.
+
+    Source: pangzss/MeCo d3ed11b, tools/compute_metrics.py, gvq_eval.
+    """
+    if official:
+        found = _RELEASED_CONCLUSION.search(text)
+        remainder = found[1] if found else text.strip("<ent>")
+        return OptionReading(_opening_letter(remainder), remainder)
+    conclusions = list(_CONCLUSION.finditer(text))
+    found = _CONCLUDED.match(text, conclusions[-1].end()) if conclusions else None
+    if found is None:
+        return read_opening_option(text)
+    return OptionReading(((found[1] or found[2]).lower(),), text[found.start() :].strip())
 
 
 def read_et_bench_answer(task: str, text: str, row: Mapping[str, Any]) -> tuple[tuple[Segment, ...] | None, str | None]:

@@ -64,7 +64,10 @@ class EtBenchDenseCaptionTable(EtBenchTable):
 
     def update(self, position: int, text: str, row: Mapping[str, Any]) -> None:
         """Score one answer against the moments `row["tgt"]` and captions `row["g"]` of the video `row["video"]`."""
-        found = read_proposals(text)
+        self.add_found(position, read_proposals(text), row)
+
+    def add_found(self, position: int, found: DenseCaptions | None, row: Mapping[str, Any]) -> None:
+        """Score moments that need not be read; None for an answer that failed."""
         key = {
             VIDEO_KEY: float(
                 int.from_bytes(hashlib.sha256(row["video"].encode("utf-8", "surrogatepass")).digest()[:6], "big")

@@ -13,6 +13,7 @@ from museg.dialogue.et_bench_answers import (
 from museg.metrics.et_bench_localisation import HITS, IOU, range_values, threshold_scores, true_ranges
 from museg.metrics.et_bench_table import FAILED, RAISES, EtBenchTable, five_decimals
 from museg.metrics.sample_table import Means
+from museg.temporal.segments import Segment
 
 Similarity = Callable[[str, Sequence[str]], Sequence[float]]
 """How close a text is to each of several; only the order of the numbers matters."""
@@ -64,15 +65,27 @@ class EtBenchGroundedChoiceTable(EtBenchTable):
 
     def update(self, position: int, text: str, row: Mapping[str, Any]) -> None:
         """Score one answer against the option `row["p"]` of `row["o"]` and the range `row["tgt"]`."""
+        reading = read_ranges(text)
         option = grounded_option(self.similarity, text, row)
+        self.add_found(position, option, reading.segments, row, raises=reading.failure == OFFICIAL_RAISES)
+
+    def add_found(
+        self,
+        position: int,
+        option: int | None,
+        segments: Sequence[Segment] | None,
+        row: Mapping[str, Any],
+        *,
+        raises: bool = False,
+    ) -> None:
+        """Score an option and the first of the segments; `raises`: the script stops at the segments of a right one."""
         if option is None:
             return self.add_failure(position, raises=False)
         if option != row["p"]:
             return self.add_scores(position, {ACC: 0.0, IOU: 0.0, **dict.fromkeys(HITS.values(), 0.0)})
-        reading = read_ranges(text)
-        if reading.segments is None:
-            return self.add_failure(position, raises=reading.failure == OFFICIAL_RAISES, values={ACC: 1.0})
-        self.add_scores(position, {ACC: 1.0, **range_values(reading.segments[0], true_ranges("gvq", row))})
+        if not segments:
+            return self.add_failure(position, raises=raises, values={ACC: 1.0})
+        self.add_scores(position, {ACC: 1.0, **range_values(segments[0], true_ranges("gvq", row))})
 
     def summarise(self, means: Means) -> dict[str, Any]:
         return {

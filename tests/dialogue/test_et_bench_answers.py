@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from museg.dialogue.et_bench_answers import (
     TASKS,
     is_finite,
+    read_concluded_option,
     read_et_bench_answer,
     read_highlight_time,
     read_opening_option,
@@ -153,6 +154,38 @@ def test_an_opening_option_keeps_its_case_and_looks_nowhere_else():
     assert read_opening_option("BEST option: (B) Red Cup").remainder == "B) Red Cup"
 
 
+@pytest.mark.parametrize(
+    ("text", "letters"),
+    [
+        ("He pours. Therefore, the answer is (B).", ("b",)),
+        ("Therefore, the answer is : (b) the cup", ("b",)),
+        ("therefore, The Answer is C.", ("c",)),
+        ("the answer is (A)? No, the answer is (D)", ("d",)),
+        ("(A) He pours. Therefore, the answer is D", ("d",)),
+        ("(A) and the answer is hard to see", ("a",)),  # no conclusion: as an opening option is read
+        ("the answer is Basil", ()),
+        ("nothing", ()),
+        ("", ()),
+    ],
+)
+def test_a_concluded_option(text, letters):
+    assert read_concluded_option(text).letters == letters
+
+
+def test_a_concluded_option_as_released():
+    def letters(text):
+        return read_concluded_option(text, official=True).letters
+
+    assert letters("Therefore, the answer is: (B). Therefore, the answer is (A)") == ("b",)
+    assert letters("Therefore, the answer is B.") == ()  # needs parentheses; the text opens with "Th"
+    assert letters("<ent>B) the cup<ent>") == ("b",)
+    assert letters("(B) the cup") == ()
+    # <, e, n, t and > go from both ends: nothing is left of a token, or of a word
+    assert read_concluded_option("<ent>", official=True).remainder == ""
+    assert read_concluded_option("tent pegs in ten<ent>", official=True).remainder == " pegs in "
+    assert read_concluded_option("Therefore, the answer is (E) x", official=True).remainder == "E"
+
+
 def test_what_is_drawn_of_every_task():
     assert read_et_bench_answer("tvg", "3 - 9", {}) == ((Segment(3, 9),), None)
     assert read_et_bench_answer("tal", "none", {}) == (None, "unreadable")
@@ -179,7 +212,7 @@ def test_any_text_is_read_by_every_task(text):
         assert segments is None or is_finite(segments) or task != "evs"
 
 
-@pytest.mark.parametrize("unit", ["1", ".", "1.", "-", "1-", " ", "end 1\n", "1 to ", "("])
+@pytest.mark.parametrize("unit", ["1", ".", "1.", "-", "1-", " ", "end 1\n", "1 to ", "(", "the answer is  "])
 def test_ten_megabytes_are_read_in_linear_time(unit):
     text = unit * (SIZE // len(unit))
     started_s = time.process_time()
@@ -187,4 +220,6 @@ def test_ten_megabytes_are_read_in_linear_time(unit):
     read_highlight_time(text)
     read_option(text)
     read_opening_option(text)
+    read_concluded_option(text)
+    read_concluded_option(f"Therefore, the answer is{text}", official=True)
     assert time.process_time() - started_s < 10  # 1 to 3 s; quadratic work would take hours

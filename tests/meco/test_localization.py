@@ -176,24 +176,14 @@ def test_where_a_segment_ends():
     assert ends_s == [(4.0, 12.0), (16.0, 18.0)]
 
 
-def test_a_run_that_a_better_one_overlaps_is_left_out():
-    # steps 0-10 and 0-7 as edges: IoU 0.7; 0-6: 0.6
-    runs = [[run(0, 10, 0.5)], [run(0, 7, 0.4)], [run(0, 6, 0.3)]]
-    assert [scored.row for scored in scored_segments(runs, 1.0)] == [0, 2]
-    assert [scored.row for scored in scored_segments(runs, 1.0, LocalizationSettings(suppression_iou=1.5))] == [0, 1, 2]
-
-
-def test_a_run_left_out_suppresses_nothing():
-    # 0-10 takes 0-8 (IoU 0.8) out; 0-6 overlaps that by 0.75, but 0-10 by 0.6 only
-    runs = [[run(0, 10, 0.5)], [run(0, 8, 0.4)], [run(0, 6, 0.3)]]
-    assert [scored.row for scored in scored_segments(runs, 1.0)] == [0, 2]
-
-
-def test_released_suppression_lifts_runs_above_negative_cosines():
-    runs = [[run(0, 10, 0.5)], [run(0, 9, -0.4)], [run(20, 30, -0.2)]]
+def test_runs_of_different_tokens_suppress_each_other():
+    # edges 0-10 and 0-7: IoU 0.7
+    runs = [[run(0, 10, 0.5)], [run(0, 7, -0.4)], [run(20, 30, -0.2)]]
+    assert [(scored.row, scored.score) for scored in scored_segments(runs, 1.0)] == [(0, 0.5), (2, -0.2)]
+    kept_all = LocalizationSettings(suppression_iou=1.5)
+    assert [scored.row for scored in scored_segments(runs, 1.0, kept_all)] == [0, 2, 1]
     found = scored_segments(runs, 1.0, LocalizationSettings(official=True))
     assert [(scored.row, scored.score) for scored in found] == [(0, 0.5), (1, 0.0), (2, pytest.approx(-0.2))]
-    assert [(scored.row, scored.score) for scored in scored_segments(runs, 1.0)] == [(0, 0.5), (2, -0.2)]
 
 
 def test_official_computes_in_float32():

@@ -8,6 +8,7 @@ from museg.metrics.corrected_grounding import ExactGroundingTable, OneToOneGroun
 from museg.metrics.et_bench_tables import corrected_table, official_table
 from museg.metrics.field_grounding import FieldGroundingTable
 from museg.metrics.highlights import CorrectedHighlightTable, HighlightTable
+from museg.metrics.meco_et_bench import MecoDenseCaptionTable, MecoGroundedChoiceTable, MecoRangeChoiceTable
 from museg.metrics.moment_retrieval import CorrectedMomentRetrievalTable, MomentRetrievalTable
 from museg.metrics.released_grounding import ReleasedGroundingTable
 from museg.metrics.sample_table import NOT_COUNTED, SampleTable
@@ -92,7 +93,22 @@ def grounding_kinds() -> dict[str, Kind]:
     }
 
 
-KINDS: dict[str, Kind] = grounding_kinds() | et_bench_kinds()
+def meco_kinds() -> dict[str, Kind]:
+    """Tables that are given segments: the right one first, then a close, no, a repeated and no one."""
+    segments = [read_lenient_answer(text) or () for text in RANGES]
+    moments = [[(segment, "a man cooks fish") for segment in found] for found in segments]
+    grounded = [(text, et_bench_row("gvq", place), segments[place]) for place, text in enumerate(CHOICES)]
+    ranges = et_bench_row("eca", 0) | {"o": ["2 - 10", "20 - 30", "0 - 60", "50 - 60"]}
+    return {
+        "MeCo eca": Kind(MecoRangeChoiceTable, [(found, ranges) for found in segments]),
+        "MeCo gvq": Kind(lambda: MecoGroundedChoiceTable(shared_words), grounded),
+        "MeCo dvc": Kind(
+            MecoDenseCaptionTable, [(found, et_bench_row("dvc", place)) for place, found in enumerate(moments)]
+        ),
+    }
+
+
+KINDS: dict[str, Kind] = grounding_kinds() | et_bench_kinds() | meco_kinds()
 NUM_SAMPLES = 5
 
 
