@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from museg.config.code_state import code_state
 from museg.files import write_whole
 
 PLAN_FILE = "sweep.json"
@@ -49,4 +50,4 @@ class PlanRecorder(Callback):
             dict(override.lstrip("+").partition("=")[::2] for override in member)
             for member in sweep_members(params, list(config.hydra.overrides.task), parser)
         ]
-        write_whole(Path(config.hydra.sweep.dir) / PLAN_FILE, json.dumps({"members": members}, indent=1))
+        write_whole(Path(config.hydra.sweep.dir) / PLAN_FILE, json.dumps({"members": members, **code_state()}, indent=1))
