@@ -5,6 +5,8 @@
   const PER_PAGE = 20;
   const TICK_STEPS_S = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400];
   const MAX_TICKS = 9;
+  const MAX_STACKED = 3;
+  const STACKED_PX = 20;
   const control = (name) => document.getElementById(`by-${name}`);
   const list = document.getElementById("list");
   let shown = samples;
@@ -102,11 +104,12 @@
         element("span", { className: "verdict", textContent: answer ? verdict(answer) : "not evaluated" })));
       return made;
     }
-    if (sample.g.length) made.append(...row("true", [bars(sample.g, sample, "ink")], sample, ""));
+    if (sample.g.length) made.append(...row("true", stacked(sample.g, (strip) => [bars(strip, sample, "ink")]), sample, ""));
     sample.a.forEach((answer, run) => {
       if (!answer) return made.append(...row(runs[run], [], sample, "not evaluated"));
-      const inside = answer.p.flatMap(([a, b]) => sample.g.map(([c, d]) => [Math.max(a, c), Math.min(b, d)]));
-      const drawn = [bars(answer.p, sample, "orange"), bars(inside.filter(([a, b]) => a < b), sample, "blue")];
+      const inside = (strip) => strip.flatMap(([a, b]) => sample.g.map(([c, d]) => [Math.max(a, c), Math.min(b, d)]));
+      const drawn = stacked(answer.p, (strip) =>
+        [bars(strip, sample, "orange"), bars(inside(strip).filter(([a, b]) => a < b), sample, "blue")]);
       made.append(...row(runs[run], drawn, sample, verdict(answer)));
     });
     const scale = drawing("svg", { class: "scale" });
@@ -126,6 +129,26 @@
     const svg = drawing("svg", { role: "img", "aria-label": label });
     svg.append(bars(sample.g, sample, "truth"), ...drawn);
     return [name(label), svg, element("span", { className: "verdict", textContent: note })];
+  };
+
+  // Segments that overlap or touch stand above each other, in MAX_STACKED strips or fewer (as in timelines.py): by start,
+  // each in the first strip that is free, else in a new one, else in the one that ends first.
+  const stacked = (segments, draw) => {
+    const strips = [];
+    const end = (strip) => strip[strip.length - 1][1];
+    for (const segment of segments.filter(([a, b]) => a < b).sort(([a, b], [c, d]) => a - c || b - d)) {
+      const free = strips.find((strip) => end(strip) < segment[0]);
+      if (!free && strips.length < MAX_STACKED) strips.push([segment]);
+      else (free ?? strips.reduce((one, other) => (end(other) < end(one) ? other : one))).push(segment);
+    }
+    return strips.flatMap((strip, place) => draw(strip).map((group) => {
+      if (strips.length > 1) {
+        const distance = STACKED_PX / strips.length;
+        group.style.setProperty("--top", `${1.5 + place * distance}px`);
+        group.style.setProperty("--height", `${0.85 * distance - 1}px`);
+      }
+      return group;
+    }));
   };
 
   const bars = (segments, sample, colour) => {

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ set("task", [...document.getElementById("by-task").options].find(o => o.textCont
 found.letters = { place: place(), axes: document.querySelectorAll("#list svg").length };
 set("task", ""); set("text", "DIVER"); found.search = { place: place(),
   texts: articles().map(a => a.querySelector("h3").textContent) };
+set("text", "three at once"); found.stacked = [...document.querySelectorAll("#list svg")].slice(0, 2).map(svg =>
+  [...svg.querySelectorAll("g:not(.truth) rect")].map(r => r.getBoundingClientRect()).map(r => [r.top, r.bottom]));
 set("text", "no such words"); found.nothing = place(); set("text", "");
 const began = performance.now(); set("order", "size"); found.redraw_ms = performance.now() - began;
 """
@@ -60,8 +63,18 @@ LOADED = 'new Image().src = "CONTROL";'
 def found(tmp_path_factory) -> dict[str, Any]:
     """What measuring finds in a comparison of two runs on two benchmarks."""
     browser, folder = find_browser(), tmp_path_factory.mktemp("compared")
-    page = write_comparison_page(write_invented_comparison(folder / "all", num_samples=NUM_SAMPLES)).html
+    compared = write_invented_comparison(folder / "all", num_samples=NUM_SAMPLES)
+    overlap_one_answer(folder / "all" / "runs" / "museg-3b" / "charades_sta" / "samples.jsonl")
+    page = write_comparison_page(compared).html
     return measured(browser, page, LAYOUT + LISTED, folder)
+
+
+def overlap_one_answer(file) -> None:
+    """Give the first sample an answer of three segments that overlap, and words to find it by."""
+    first, *others = file.read_text(encoding="utf-8").splitlines()
+    sample = json.loads(first) | {"targets": [[20, 40]], "answer": "three at once"}
+    sample |= {"segments": [[5, 10], [15, 30], [25, 50], [28, 35]]}
+    file.write_text("\n".join([json.dumps(sample), *others]) + "\n", encoding="utf-8")
 
 
 def values(changes: list[str]) -> list[float]:
@@ -111,6 +124,15 @@ def test_bars_have_width_and_the_colours_of_the_sheet(found):
     assert min(first["bars"]) >= 0
     assert max(first["bars"]) > 100
     assert {"rgb(31, 111, 181)", "rgb(217, 112, 15)", "rgb(28, 35, 48)"} <= set(first["fills"])
+
+
+def test_segments_that_overlap_stand_above_each_other(found):
+    truth, answer = found["stacked"]
+    assert len(truth) == 1 and truth[0][1] - truth[0][0] > 12  # alone, a bar has most of the row
+    # 5-10 and 15-30 in one strip, 25-50 in the next, 28-35 in the third; each of the last three is partly true
+    bands = sorted({(round(top, 1), round(bottom, 1)) for top, bottom in answer})
+    assert len(bands) == 3 and len(answer) == 7
+    assert all(lower[0] > upper[1] for upper, lower in pairwise(bands))
 
 
 def test_a_laptop_needs_no_sideways_scrolling(found):
