@@ -7,7 +7,7 @@ run=FOLDER         the run: finished, stopped, or still going on
 output=FOLDER      where the model goes; must not exist yet, or be empty
 step=N             the checkpoint after N steps; the newest unless told otherwise
 checkpoint=FOLDER  instead of step: a folder step_<number> of checkpoints/, which may have been copied elsewhere
-dtype=auto         of the weights: float32, bfloat16, or auto, what the run computed its answers in
+dtype=auto         of the weights: float32, bfloat16 (rounded, half the size), or auto, as the checkpoint holds them
 base=PATH          where the model is now that the run began with, if not where its configuration says
 unpickle=true      read a checkpoint of trainer=zero3, which may hold code and run it: only of a run of your own
 

@@ -72,9 +72,10 @@ def export_run(asked: Asked) -> tuple[int, str]:
         check_is_data(checkpoint)
     budget = _constructed(lambda: FrameBudget(**config["video"]["budget"]), "video.budget")
     policy = trained_policy(config, asked.run, checkpoint, asked.base)
-    dtype = _computed_in(config) if asked.dtype == AUTO else asked.dtype
-    for weight in policy.model.parameters():
-        weight.data = weight.data.to(DTYPES[dtype])
+    if asked.dtype != AUTO:
+        for weight in policy.model.parameters():
+            weight.data = weight.data.to(DTYPES[asked.dtype])
+    dtype = str(policy.model.dtype).removeprefix("torch.")
     with whole_folder(asked.output) as folder:
         export(policy, folder, budget=budget)
         write_card(asked.run, folder, checkpoint.global_step, dtype)
@@ -116,7 +117,7 @@ def _recorded(run: Path) -> dict[str, Any]:
         config = read_run_config(run / CONFIG_FILE)
     except yaml.YAMLError as error:
         raise ValueError(f"{run / CONFIG_FILE} cannot be read: {error}") from error
-    lacking = [key for key in ("model", "video", "trainer") if not isinstance(config.get(key), Mapping)]
+    lacking = [key for key in ("model", "video") if not isinstance(config.get(key), Mapping)]
     if lacking:
         raise ValueError(f"{run / CONFIG_FILE} is not the configuration of a run: it lacks {', '.join(lacking)}")
     return config
@@ -156,7 +157,10 @@ def check_is_data(checkpoint: Checkpoint) -> None:
 
 
 def trained_policy(config: Mapping[str, Any], run: Path, checkpoint: Checkpoint, base: str | None = None) -> Policy:
-    """The policy with the weights of a checkpoint of that run, its adapter merged, on the processor."""
+    """The policy with the weights of a checkpoint of that run, on the processor.
+
+    They have the type that they have there; those that an adapter was merged into can hold what it has learnt.
+    """
     node = dict(config["model"])
     node |= {key: value for key, value in FOR_EXPORT.items() if key in node}
     if base is not None:
@@ -177,6 +181,8 @@ def trained_policy(config: Mapping[str, Any], run: Path, checkpoint: Checkpoint,
         weights = {name.removeprefix("model."): weight for name, weight in checkpoint.weights().items()}
     try:
         load_trained(policy, weights)
+        for name, weight in policy.model.named_parameters():
+            weight.data = weight.data.to(weights[name].dtype if name in weights else weight.dtype)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{checkpoint.folder} holds other weights than the model of this run has: {error}") from error
     return merged(policy)
@@ -203,8 +209,3 @@ def _constructed(construct: Callable[[], Any], place: str) -> Any:
         return construct()
     except (TypeError, KeyError) as error:
         raise ValueError(f"{place} of this run is not as this version of museg has it: {error}") from error
-
-
-def _computed_in(config: Mapping[str, Any]) -> str:
-    """The type that the run computed its answers in."""
-    return "float32" if config["trainer"].get("precision") == "32-true" else "bfloat16"

@@ -22,7 +22,7 @@ from museg.report.tolerant import mapping, number, text_of
 PUBLISHED_BASE = re.compile(r"Qwen/Qwen2\.5-VL-[\w.-]+")
 BASE_LICENCES = {"3B": "Qwen RESEARCH LICENSE AGREEMENT", "7B": "Apache-2.0"}
 """Size in the name of a published base model -> its licence as its page on the hub names it."""
-UNTOLD = ("Phases", "Cold start", "Data", "Model", "Steps", "Duration", "Versions")
+UNTOLD = ("Method", "Phases", "Cold start", "Data", "Model", "Steps", "Duration", "Versions")
 """Key facts of a report that a card tells in its own words, or not at all."""
 
 
@@ -101,7 +101,7 @@ def last_part(path: str) -> str:
 
 
 def recipe(run: RunRecord) -> list[Fact]:
-    """Method, reward, rollouts, optimizer, seed, precision and adapter, as far as the run has them."""
+    """Reward, rollouts, optimizer, seed, precision and adapter, as far as the run has them."""
     facts = {fact.label: fact.value for fact in key_facts(run) if fact.label not in UNTOLD}
     facts["Precision"] = text_of(mapping(run.config.get("trainer")).get("precision"))
     lora = mapping(mapping(run.config.get("model")).get("lora"))

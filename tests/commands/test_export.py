@@ -159,7 +159,7 @@ def test_the_newest_step_is_what_the_run_itself_exported(run_dir, tmp_path):
     names = {file.name for file in (tmp_path / "model").iterdir()}
     assert names - {CARD_FILE} == {file.name for file in (run_dir / "exported").iterdir()} - {CARD_FILE}
     assert {"video_preprocessor_config.json", "preprocessor_config.json", "chat_template.jinja"} <= names
-    assert "Qwen2.5-VL after 4 of 4 steps" in (tmp_path / "model" / CARD_FILE).read_text()
+    assert "began with random weights, after 4 of 4 steps" in (tmp_path / "model" / CARD_FILE).read_text()
 
 
 def test_this_package_evaluates_and_trains_on_the_folder(folder, run_dir, outputs, tmp_path):
@@ -179,14 +179,14 @@ def test_a_run_that_goes_on_and_a_checkpoint_kept_elsewhere(run_dir, folder, tmp
     assert main([f"run={running}", f"output={tmp_path / 'model'}", f"checkpoint={kept}"]) == 0
     there, wanted = (load_file(f / "model.safetensors") for f in (tmp_path / "model", folder))
     assert all(there[name].equal(wanted[name]) for name in wanted)
-    assert "Qwen2.5-VL after 2 of 4 steps" in (tmp_path / "model" / CARD_FILE).read_text()
+    assert "began with random weights, after 2 of 4 steps" in (tmp_path / "model" / CARD_FILE).read_text()
 
 
 @pytest.fixture(scope="module")
 def adapter_run_dir(outputs, tmp_path_factory):
-    """A run that trained an adapter, whose checkpoints hold nothing else."""
+    """A run that trained an adapter, with products in bfloat16; its checkpoints hold the adapter alone, in float32."""
     run_dir = tmp_path_factory.mktemp("adapter")
-    steps = ("phase.steps=1", "phase.total_steps=2", "model.lora.rank=4")
+    steps = ("phase.steps=1", "phase.total_steps=2", "model.lora.rank=4", "trainer.precision=bf16-mixed")
     tiny_runs.train(tiny_runs.settings(outputs, *steps, *SMALL), run_dir)
     return run_dir
 
@@ -196,6 +196,7 @@ def test_an_adapter_is_merged(adapter_run_dir, tmp_path, capsys):
     own, ours = (load_file(f / "model.safetensors") for f in (adapter_run_dir / "exported", tmp_path / "model"))
     assert own.keys() == ours.keys() and not any("lora" in name for name in ours)
     assert all(torch.equal(own[name], ours[name]) for name in own)
+    assert {weight.dtype for weight in ours.values()} == {torch.float32}  # not rounded to what products were made in
     began = build(yaml.safe_load((adapter_run_dir / "config.yaml").read_text())["model"]).model.state_dict()
     assert not ours["model.layers.0.self_attn.q_proj.weight"].equal(
         began["model.language_model.layers.0.self_attn.q_proj.weight"]
@@ -250,13 +251,16 @@ def test_weights_may_be_halved(run_dir, tmp_path, capsys):
     assert "weights after 2 steps, bfloat16, " in capsys.readouterr().out
 
 
-def test_auto_is_what_the_run_computed_in(run_dir, tmp_path):
+def test_weights_that_a_checkpoint_has_in_bfloat16_stay_so(run_dir, tmp_path, capsys):
+    """As DeepSpeed's are, whatever type the run's model began in."""
     copied = shutil.copytree(run_dir, tmp_path / "run")
-    config = yaml.safe_load((copied / "config.yaml").read_text())
-    config["trainer"]["precision"] = "bf16-mixed"
-    (copied / "config.yaml").write_text(yaml.safe_dump(config))
-    assert main([f"run={copied}", f"output={tmp_path / 'half'}"]) == 0
-    assert load_config(tmp_path / "half")["dtype"] == "bfloat16"
+    state = copied / "checkpoints" / "step_000004" / "state.ckpt"
+    found = torch.load(state, weights_only=True)
+    found["state_dict"] = {name: weight.bfloat16() for name, weight in found["state_dict"].items()}
+    torch.save(found, state)
+    assert main([f"run={copied}", f"output={tmp_path / 'model'}"]) == 0
+    assert load_config(tmp_path / "model")["dtype"] == "bfloat16" and "4 steps, bfloat16, " in capsys.readouterr().out
+    assert {weight.dtype for weight in load_file(tmp_path / "model" / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def refusal(capsys, *words):
@@ -331,7 +335,7 @@ def with_settings(run_dir, tmp_path, change):
             lambda config: config["video"]["budget"].update({"size": 3}),
             "video.budget of this run is not as this version",
         ),
-        (lambda config: config.pop("trainer"), "it lacks trainer"),
+        (lambda config: config.pop("video"), "it lacks video"),
         (lambda config: config["model"].update({"seed": "${oc.env:HOME}"}), "still refer elsewhere"),
     ],
 )

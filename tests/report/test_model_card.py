@@ -57,6 +57,7 @@ def test_says_how_it_was_made(run_dir):
     assert (
         "| `timestamp` | `400` | `cited` | – |\n| `plain` | `what the others leave` | `plain` | `timestamp` |" in card
     )
+    assert "MusegModule" not in card
     assert "| Reward | `format + timestamp + coverage + 0.5 × local` |" in card
     assert "| Seed | `3` |" in card and "| Precision | `bf16-mixed` |" in card
     assert "| Adapter, merged | `LoRA of rank 8, alpha 16` |" in card
@@ -109,6 +110,7 @@ def test_an_unfinished_run_has_a_card(run_dir):
 
 def test_an_empty_folder_has_a_card(tmp_path):
     card = model_card(read_run(tmp_path), exported(1))
+    assert "a Qwen2.5-VL that began with random weights, after 1 steps" in card
     assert "# `model`" in card and "| base model | none: random weights |" in card
 
 
