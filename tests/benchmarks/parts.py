@@ -41,7 +41,7 @@ from museg.rewards.mix import RewardMix
 from museg.targets import build
 from museg.temporal.segments import Segment
 from museg.training import run
-from museg.training.mirrors import Dashboard, close
+from museg.training.mirrors import Dashboard
 from museg.training.profile import JSON_FILE
 from museg.training.rollout_metrics import completion_records, describe
 from museg.training.run_log import LogRow, RunLog
@@ -172,7 +172,8 @@ def part_rows(folder: Path, logger_names: Sequence[str], num_runs: int) -> list[
                 shape = f"{NUM_PROMPTS}x{NUM_GENERATIONS} {style} texts"
                 rows.append(comparison(name, shape, ours="ours", values=values))
     finally:
-        close(made, has_failed=False)
+        for dashboard in made:
+            dashboard.close(has_failed=False)
     return rows
 
 

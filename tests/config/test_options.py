@@ -14,7 +14,6 @@ from museg.config.overview import first_sentence
 from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.sizes import meta_model
 from museg.targets import TARGET, build, find_targets, locate
-from museg.training.mirrors import close
 from tests.config.options import ALL_OPTIONS, CONF, OPTIONS, compose, jobs_of
 
 GPU_PACKAGES = {"experiment/museg_3b", "experiment/museg_7b", "trainer/zero2", "trainer/zero3"}
@@ -104,7 +103,7 @@ def test_builds_the_data(option, tmp_path):
 def test_builds_the_loggers(option, tmp_path):
     (dashboard,) = build_job(settings_of(option)).make_dashboards(tmp_path)
     assert str(dashboard.save_dir).startswith(str(tmp_path))
-    close([dashboard], has_failed=False)
+    dashboard.close(has_failed=False)
 
 
 def test_only_whole_weights_are_sampled_by_recordings():
