@@ -37,7 +37,13 @@ def sweep_members(
 
 
 class PlanRecorder(Callback):
-    """Writes `sweep.json` when a sweep starts, so that its report can tell which members are still to come."""
+    """Writes `sweep.json` when a sweep starts, so that its report can tell which members are still to come.
+
+    baseline: the setting that the report compares the others with (`phase.steps=400`); the first where it is empty.
+    """
+
+    def __init__(self, baseline: str = "") -> None:
+        self.baseline = baseline
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Record the overrides of all members; the plan of any other sweeper than Hydra's own is not known."""
@@ -50,4 +56,5 @@ class PlanRecorder(Callback):
             dict(override.lstrip("+").partition("=")[::2] for override in member)
             for member in sweep_members(params, list(config.hydra.overrides.task), parser)
         ]
-        write_whole(Path(config.hydra.sweep.dir) / PLAN_FILE, json.dumps({"members": members, **code_state()}, indent=1))
+        plan = {"members": members, **code_state()} | ({"baseline": self.baseline} if self.baseline else {})
+        write_whole(Path(config.hydra.sweep.dir) / PLAN_FILE, json.dumps(plan, indent=1))

@@ -17,6 +17,8 @@ WIDE_IN, NARROW_IN, HEIGHT_IN = 11.0, 5.4, 2.6
 LEGEND_ROW_IN = 0.18
 LEGEND_SPACING = {
     "fontsize": 8,
+    "title_fontsize": 8,
+    "alignment": "left",
     "handlelength": 1.4,
     "columnspacing": 1.4,
     "labelspacing": 0.3,
@@ -103,11 +105,11 @@ def finish(axes: Axes, x_label: str) -> None:
     axes.margins(x=0.01)
 
 
-def draw_legend(axes: Axes, num_columns: int, raised_in: float) -> None:
-    """The legend above the axes, `raised_in` inches higher where something stands between."""
+def draw_legend(axes: Axes, num_columns: int, raised_in: float, title: str = "") -> None:
+    """The legend above the axes under its title, `raised_in` inches higher where something stands between."""
     height_in = axes.bbox.height / axes.get_figure().dpi
     anchor = (0, 1 + (raised_in + 0.03) / height_in)
-    axes.legend(loc="lower left", bbox_to_anchor=anchor, ncols=num_columns, **LEGEND_SPACING)
+    axes.legend(loc="lower left", bbox_to_anchor=anchor, ncols=num_columns, title=title, **LEGEND_SPACING)
 
 
 def draw_cold_start(run: RunRecord, folder: Path) -> Picture | None:

@@ -86,19 +86,28 @@ class Margins(NamedTuple):
 
 
 def new_axes(width_in: float, height_in: float, margins: Margins) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes at a fixed place: pictures of one width have one scale on the page.
+    """A figure with one pair of axes at a fixed place: pictures of one width have one scale on the page."""
+    figure = new_figure(width_in, height_in)
+    return figure, add_axes(figure, margins)
 
-    No pyplot, and so no global state.
-    """
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """A figure without pyplot, and so without global state."""
     figure = Figure(figsize=(width_in, height_in))
     FigureCanvasAgg(figure)
+    return figure
+
+
+def add_axes(figure: Figure, margins: Margins) -> Axes:
+    """A pair of axes with that much space around it."""
+    width_in, height_in = figure.get_size_inches()
     left, bottom = margins.left / width_in, margins.bottom / height_in
     width, height = 1 - left - margins.right / width_in, 1 - bottom - margins.top / height_in
     axes = figure.add_axes((left, bottom, width, height))
     axes.spines[["top", "right"]].set_visible(False)
     axes.patch.set_visible(False)
     axes.tick_params(length=2.5, width=0.6)
-    return figure, axes
+    return axes
 
 
 def save(figure: Figure, name: str, title: str, folder: Path) -> Picture:

@@ -43,7 +43,7 @@ def write_evaluation_page(folder: Path) -> ReportFiles:
         ValueError: `folder` is no folder.
     """
     record = read_evaluation(folder)
-    figures = emptied_figures(folder)
+    figures = emptied_figures(folder, "failure_*.png", "reward_*.png", "timeline_*.png")
     with drawing_style():
         failures = draw_failures(record.metrics, figures)
         rewards = draw_rewards(record.totals, figures)

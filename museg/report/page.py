@@ -47,7 +47,7 @@ def write_report(run_dir: Path) -> ReportFiles:
         ValueError: `run_dir` is no folder.
     """
     run = read_run(run_dir)
-    figures = emptied_figures(run_dir)
+    figures = emptied_figures(run_dir, "curve_*.png", "timeline_*.png")
     chosen, mode = choose_timelines(run)
     with drawing_style():
         curves = draw_curves(run, figures)

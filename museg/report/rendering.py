@@ -17,7 +17,6 @@ SHORT_TEXT_CHARS = 420
 MAX_TEXT_CHARS = 20_000
 """A text is clipped to the first, unfolds to the second; beyond that the page names the file that has all of it."""
 MAX_LISTED_SEGMENTS = 12
-OWN_PICTURES = ("curve_*.png", "timeline_*.png", "failure_*.png", "reward_*.png", "sweep_*.png")
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def emptied_figures(folder: Path) -> Path:
-    """The folder of pictures beside a page, without those of an earlier page."""
+def emptied_figures(folder: Path, *own: str) -> Path:
+    """The folder of pictures beside a page, without those of an earlier page: the files that `own` matches."""
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    for pattern in OWN_PICTURES:
+    for pattern in own:
         for old in figures.glob(pattern):
             old.unlink()
     return figures

@@ -1,4 +1,4 @@
-"""A sweep's pictures: final scores side by side, and the curves of all runs together, coloured by configuration."""
+"""A sweep's pictures: its main one, and the curves of all runs together, coloured by configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from museg.metrics.keys import MODES
-from museg.report.curves import HEIGHT_IN, LEGEND_ROW_IN, NARROW_IN, WIDE_IN, draw_legend, draw_phases, finish
+from museg.report.curves import HEIGHT_IN, LEGEND_ROW_IN, NARROW_IN, draw_legend, draw_phases, finish
 from museg.report.drawing import COLOURS, SERIES_COLOURS, Margins, Picture, new_axes, save
 from museg.report.facts import PhaseSpan, phase_spans
-from museg.report.panels import MODE_COLOURS, SMOOTHING_SHARE, smooth, split_at, thin
+from museg.report.panels import SMOOTHING_SHARE, smooth, split_at, thin
 from museg.report.sweep_folder import Status
+from museg.report.sweep_labels import picture_labels
 from museg.report.sweep_results import Configuration
-from museg.report.sweep_statistics import estimate
-from museg.report.tolerant import clip
+from museg.report.sweep_scores import draw_scores
 
-LINE_STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+LINE_STYLES = ("-", (0, (3, 1.2)), (0, (1, 1)))
 MAX_DRAWN = len(SERIES_COLOURS) * len(LINE_STYLES)
 """Configurations that can be told apart; further ones are in the tables only."""
 MAX_LABEL_CHARS = 34
-SCORES_HEIGHT_IN = 3.2
 Series = tuple[np.ndarray, np.ndarray]
 
 
@@ -48,84 +47,53 @@ PANELS = (
 )
 
 
-def draw_sweep(found: Sequence[Configuration], folder: Path) -> list[Picture]:
+def draw_sweep(found: Sequence[Configuration], baseline: Configuration | None, folder: Path) -> list[Picture]:
     """Draw the final scores and every panel that has data (inside `drawing_style`)."""
-    drawn = found[:MAX_DRAWN]
-    has_scores = any((mode, "mean_iou") in configuration.scores for configuration in drawn for mode in MODES)
-    pictures = [draw_scores(drawn, folder)] if has_scores else []
-    for panel in PANELS:
-        if any(_series(configuration, panel, only_finished=False) for configuration in drawn):
-            pictures.append(_draw_panel(panel, drawn, folder))
-    return pictures
-
-
-def draw_scores(found: Sequence[Configuration], folder: Path) -> Picture:
-    """Final mean IoU of every configuration: a dot for each seed, the mean with its interval, seeds joined by lines."""
-    names = list(found[0].settings)
-    labels = [c.settings[names[0]] if len(names) == 1 else c.label for c in found]
-    is_crowded = max(map(len, labels), default=0) * len(labels) > 110
-    margins = Margins(0.52, 0.12, 0.1 + LEGEND_ROW_IN, 1.0 if is_crowded else 0.5)
-    figure, axes = new_axes(WIDE_IN, SCORES_HEIGHT_IN + is_crowded * 0.5, margins)
-    for mode, shift in zip(MODES, (-0.08, 0.08), strict=True):
-        _draw_mode(axes, [c.scores.get((mode, "mean_iou"), {}) for c in found], mode, shift)
-    finish(axes, names[0] if len(names) == 1 else "")
-    turned = {"rotation": 18, "ha": "right"} if is_crowded else {}
-    axes.set_xticks(range(len(found)), [clip(label, MAX_LABEL_CHARS) for label in labels], **turned)
-    axes.set_xlim(-0.5, len(found) - 0.5)
-    draw_legend(axes, 4, 0.0)
-    return save(figure, "sweep_scores", "Held-out mean IoU after the last step", folder)
-
-
-def _draw_mode(axes: Axes, by_seed: Sequence[dict[str, float]], mode: str, shift: float) -> None:
-    colour = COLOURS[MODE_COLOURS[mode]]
-    for seed in sorted({seed for values in by_seed for seed in values}):
-        places = [place for place, values in enumerate(by_seed) if seed in values]
-        values = [by_seed[place][seed] for place in places]
-        at = [place + 2.2 * shift for place in places]
-        axes.plot(at, values, color=colour, alpha=0.35, linewidth=0.8, marker="o", markersize=3.2, markeredgewidth=0)
-    label = mode
-    for place, values in enumerate(by_seed):
-        known = estimate(list(values.values()))
-        if known is None:
-            continue
-        if known.low is not None:
-            axes.plot([place + shift] * 2, [known.low, known.high], color=colour, linewidth=1.6)
-        axes.plot(
-            [place + shift], [known.mean], color=colour, marker="D", markersize=5.5, linestyle="none", label=label
-        )
-        label = "_nolegend_"
+    drawn = list(found[:MAX_DRAWN])
+    if baseline is not None and all(one is not baseline for one in drawn):
+        drawn[-1] = baseline
+    has_scores = any((mode, "mean_iou") in one.scores for one in drawn for mode in MODES)
+    pictures = [draw_scores(drawn, baseline, folder)] if has_scores and baseline is not None else []
+    return pictures + [_draw_panel(panel, drawn, folder) for panel in PANELS if any(_runs(one, panel) for one in drawn)]
 
 
 def _draw_panel(panel: SweepPanel, found: Sequence[Configuration], folder: Path) -> Picture:
     spans = _shared_spans(found)
-    num_columns = 2
-    top_in = 0.06 + LEGEND_ROW_IN * (-(-len(found) // num_columns) + bool(spans))
-    figure, axes = new_axes(NARROW_IN, HEIGHT_IN + top_in, Margins(0.52, 0.12, top_in, 0.45))
-    for place, configuration in enumerate(found):
-        _draw_configuration(axes, panel, configuration, place)
+    names = picture_labels([one.settings for one in found], MAX_LABEL_CHARS)
+    title = next(iter(found[0].settings)) if len(found[0].settings) == 1 else ""
+    num_columns = max(1, int((NARROW_IN - 0.6) / (0.42 + 0.064 * max(map(len, names)))))
+    rows_in = LEGEND_ROW_IN * (-(-len(found) // num_columns) + bool(spans) + bool(title))
+    figure, axes = new_axes(NARROW_IN, HEIGHT_IN + rows_in, Margins(0.52, 0.12, 0.06 + rows_in, 0.45))
+    runs = [_runs(one, panel) for one in found]
+    seeds = shared_seeds([{seed for seed, is_finished, _ in of_one if is_finished} for of_one in runs])
+    for place, (one, of_one, name) in enumerate(zip(found, runs, names, strict=True)):
+        boundaries, style = [span.start_step for span in _spans(one)], _style(place)
+        for _, _, series in of_one:
+            _draw_line(axes, panel, series, boundaries, style | {"alpha": 0.3, "linewidth": 0.7, "linestyle": "-"})
+        by_seed = {seed: series for seed, is_finished, series in of_one if is_finished and seed in seeds}
+        averaged = mean_series(list(by_seed.values()))
+        _draw_line(axes, panel, averaged, boundaries, style | {"linewidth": 1.8, "zorder": 3}, name)
     finish(axes, "training step")
     draw_phases(axes, spans)
     if not spans:
         axes.set_xlim(left=0)
         _draw_boundaries(axes, found)
-    draw_legend(axes, num_columns, LEGEND_ROW_IN if spans else 0.0)
-    return save(figure, f"sweep_{panel.name}", panel.title, folder)
+    draw_legend(axes, num_columns, LEGEND_ROW_IN if spans else 0.0, title)
+    of_seeds = f" (means over {len(seeds)} seed{'s' if len(seeds) > 1 else ''})" if seeds else ""
+    return save(figure, f"sweep_{panel.name}", panel.title + of_seeds, folder)
 
 
-def _draw_configuration(axes: Axes, panel: SweepPanel, configuration: Configuration, place: int) -> None:
-    style = _style(place)
-    boundaries = [span.start_step for span in _spans(configuration)]
-    for steps, values in _series(configuration, panel, only_finished=False):
-        _draw_line(axes, panel, (steps, values), boundaries, style | {"alpha": 0.28, "linewidth": 0.7})
-    finished = _series(configuration, panel, only_finished=True)
-    averaged = mean_series(finished or _series(configuration, panel, only_finished=False))
-    label = clip(configuration.label, MAX_LABEL_CHARS)
-    _draw_line(axes, panel, averaged, boundaries, style | {"linewidth": 1.7, "zorder": 3}, label)
+def shared_seeds(finished: Sequence[set[str]]) -> set[str]:
+    """The seeds that all have finished which have finished any: only means over these can be compared."""
+    known = [seeds for seeds in finished if seeds]
+    return set.intersection(*known) if known else set()
 
 
 def _style(place: int) -> dict[str, object]:
-    colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
-    return {"color": COLOURS[colour], "linestyle": LINE_STYLES[place // len(SERIES_COLOURS)]}
+    """Colour and line of a configuration; neighbours differ in both, for those to whom colours look alike."""
+    num_colours = len(SERIES_COLOURS)
+    style = LINE_STYLES[(place + place // num_colours) % len(LINE_STYLES)]
+    return {"color": COLOURS[SERIES_COLOURS[place % num_colours]], "linestyle": style}
 
 
 def _draw_line(
@@ -149,13 +117,14 @@ def mean_series(found: Sequence[Series]) -> Series:
     return np.array(steps), np.array([np.mean([table[step] for table in tables]) for step in steps])
 
 
-def _series(configuration: Configuration, panel: SweepPanel, *, only_finished: bool) -> list[Series]:
+def _runs(configuration: Configuration, panel: SweepPanel) -> list[tuple[str, bool, Series]]:
+    """Seed, whether it is finished, and the series of every member that has any."""
     found = []
     for member in configuration.members:
-        if member.run is not None and (member.status is Status.FINISHED or not only_finished):
+        if member.run is not None:
             steps, values = member.run.metrics.series(panel.key, panel.kind)
             if len(steps):
-                found.append((steps, values))
+                found.append((member.seed, member.status is Status.FINISHED, (steps, values)))
     return found
 
 

@@ -1,11 +1,13 @@
 """A sweep's folder as typed values: which members it has, how far each of them is, and what they differ in."""
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,10 @@ class Status(Enum):
     WAITING = "not started"
 
 
+Slot = tuple[int | None, RunRecord | None, Mapping[str, str]]
+"""A member's number, what its folder holds, and what its sweep's plan says of it."""
+
+
 @dataclass(frozen=True)
 class SweepMember:
     """One run of a sweep, planned or found."""
@@ -50,54 +56,74 @@ class SweepMember:
     settings: Settings | None
     """What it does differently from others; None where neither a configuration nor a plan tells."""
 
-    @property
-    def folder(self) -> str:
-        """The name of its folder, empty where there is none."""
-        return self.run.run_dir.name if self.run else ""
+    def path_from(self, start: Path) -> str:
+        """The way to its folder from another one, empty where it has none."""
+        return os.path.relpath(self.run.run_dir, start) if self.run else ""
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """Everything of a sweep that its report uses; members in the order of their numbers."""
+    """Everything of a sweep, or of several read as one, that its report uses; members in the order of their numbers."""
 
-    folder: Path
     name: str
     members: tuple[SweepMember, ...]
     has_plan: bool
     """Whether it is known which members there are to be."""
+    baseline: str
+    """The setting that its plan records as the one to compare with (`phase.steps=400`), empty where it records none."""
     defects: Defects
 
 
-def read_sweep(folder: Path, now_s: float | None = None) -> SweepRecord:
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds runs, or is going to, and is none itself."""
+    if (folder / CONFIG_FILE).is_file():
+        return False
+    return any((folder / name).is_file() for name in (PLAN_FILE, "multirun.yaml")) or any(
+        folder.glob(f"*/{CONFIG_FILE}")
+    )
+
+
+def read_sweep(folder: Path, now_s: float | None = None, more: Sequence[Path] = ()) -> SweepRecord:
     """Read a sweep's folder at the time `now_s` (by default, now), whatever state its members are in.
 
+    more: folders of sweeps whose members are to stand beside those of the first, such as the same with other seeds.
+
     Raises:
-        ValueError: `folder` is no folder, or is a single run, or holds and plans no run.
+        ValueError: a folder is none, or is a single run, or holds and plans no run.
     """
+    defects = Defects()
+    plans = [_plan(one, defects) for one in (folder, *more)]
+    slots = [slot for one, plan in zip((folder, *more), plans, strict=True) for slot in _slots(one, plan, defects)]
+    runs = [run for _, run, _ in slots if run]
+    settings = varied([run.config if run else {} for _, run, _ in slots], [planned for _, _, planned in slots])
+    now_s = time.time() if now_s is None else now_s
+    members = tuple(
+        SweepMember(number, run, *_progress(run, now_s), _seed(run, planned), found)
+        for (number, run, planned), found in zip(slots, settings, strict=True)
+    )
+    names = [text_of(run.config.get("name")) for run in runs if run.config.get("name")]
+    baselines = [text_of(plan.get("baseline")) for plan in plans if plan.get("baseline")]
+    return SweepRecord(
+        name=names[0] if names else folder.resolve().name,
+        members=members,
+        has_plan=all(_planned(plan) for plan in plans),
+        baseline=baselines[0] if baselines else "",
+        defects=defects,
+    )
+
+
+def _plan(folder: Path, defects: Defects) -> Mapping[str, Any]:
+    """What the sweep recorded as it started; nothing where it did not."""
     if not folder.is_dir():
         raise ValueError(f"sweep={str(folder)!r} is not a folder; give one below outputs/sweeps/")
     if (folder / CONFIG_FILE).is_file():
         raise ValueError(f"sweep={str(folder)!r} is a single run; give the folder that holds it and its siblings")
-    defects = Defects()
-    plans = _plans(folder, defects)
-    runs = [_outline(path, defects) for path in _run_folders(folder, defects)]
-    slots = _slots(runs, len(plans))
-    if not slots:
-        raise ValueError(f"sweep={str(folder)!r} holds no runs: no folder in it has a {CONFIG_FILE}")
-    planned = [plans[number] if number is not None and number < len(plans) else {} for number, _ in slots]
-    settings = varied([run.config if run else {} for _, run in slots], planned)
-    now_s = time.time() if now_s is None else now_s
-    members = tuple(
-        SweepMember(number, run, *_progress(run, now_s), _seed(run, plan), found)
-        for (number, run), plan, found in zip(slots, planned, settings, strict=True)
-    )
-    names = [text_of(run.config.get("name")) for run in runs if run.config.get("name")]
-    return SweepRecord(folder, names[0] if names else folder.resolve().name, members, bool(plans), defects)
+    return read_json(folder / PLAN_FILE, defects) or {}
 
 
-def _plans(folder: Path, defects: Defects) -> list[Mapping[str, str]]:
-    """The planned overrides of every member, in order; none where the sweep left no plan."""
-    members = listed((read_json(folder / PLAN_FILE, defects) or {}).get("members"))[:MAX_MEMBERS]
+def _planned(plan: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """The planned overrides of every member, in order."""
+    members = listed(plan.get("members"))[:MAX_MEMBERS]
     return [{text_of(key): text_of(value) for key, value in mapping(member).items()} for member in members]
 
 
@@ -128,12 +154,18 @@ def _outline(run_dir: Path, defects: Defects) -> RunRecord:
     return run
 
 
-def _slots(runs: Sequence[RunRecord], num_planned: int) -> list[tuple[int | None, RunRecord | None]]:
+def _slots(folder: Path, plan: Mapping[str, Any], defects: Defects) -> list[Slot]:
     """Every member by number: those with a folder, and those that are planned and have none yet."""
+    planned = dict(enumerate(_planned(plan)))
+    runs = [_outline(path, defects) for path in _run_folders(folder, defects)]
     numbered = [(NUMBERED.match(run.run_dir.name), run) for run in runs]
     found = [(int(match[1]) if match else None, run) for match, run in numbered]
-    missing = set(range(num_planned)) - {number for number, _ in found}
-    slots = [*found, *((number, None) for number in missing)]
+    missing = planned.keys() - {number for number, _ in found}
+    slots = [
+        (number, run, planned.get(number, {})) for number, run in [*found, *((number, None) for number in missing)]
+    ]
+    if not slots:
+        raise ValueError(f"sweep={str(folder)!r} holds no runs: no folder in it has a {CONFIG_FILE}")
     return sorted(slots, key=lambda slot: (slot[0] is None, slot[0] or 0, slot[1].run_dir.name if slot[1] else ""))
 
 

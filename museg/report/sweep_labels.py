@@ -1,6 +1,5 @@
 """What a sweep's configurations are called: the settings they differ in, short enough to read, and no two alike."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +18,10 @@ def labels(found: Sequence[Settings]) -> list[str]:
 
 
 def picture_labels(found: Sequence[Settings], max_chars: int) -> list[str]:
-    """The same for a picture: of a setting's name only the last part, and none of it where it is the only setting."""
+    """The same for a picture, each setting with at most so many characters.
+
+    Of its name there is only the last part, and nothing where it is the only one.
+    """
     names = list(found[0]) if found else []
     last = Counter(name.rpartition(".")[2] for name in names)
     brief = {name: part if last[part := name.rpartition(".")[2]] == 1 else name for name in names}
@@ -28,15 +30,19 @@ def picture_labels(found: Sequence[Settings], max_chars: int) -> list[str]:
 
 def _joined(found: Sequence[Settings], openings: Mapping[str, str], max_chars: int) -> list[str]:
     columns = [(opening, _readable([one[name] for one in found])) for name, opening in openings.items()]
-    texts = [", ".join(f"{opening}{values[place]}" for opening, values in columns) for place in range(len(found))]
-    return distinct([clip(text, max_chars) or ONLY for text in texts])
+    texts = [
+        ", ".join(clip(f"{opening}{values[place]}", max_chars) for opening, values in columns)
+        for place in range(len(found))
+    ]
+    return distinct([clip(text, MAX_LABEL_CHARS) or ONLY for text in texts])
 
 
 def _readable(values: Sequence[str]) -> list[str]:
     """The values on one short line each; long ones without the beginning that all of them share."""
     lines = [" ".join(value.split()) for value in values]
     if len(set(lines)) > 1 and max(map(len, lines)) > MAX_VALUE_CHARS // 2:
-        shared = len(os.path.commonprefix(lines))
+        ends = zip(min(lines), max(lines), strict=False)  # what these two share, all share
+        shared = next((place for place, (one, other) in enumerate(ends) if one != other), len(min(lines)))
         lines = [f"…{line[shared - 10 :]}" if shared > 20 else line for line in lines]
     return [clip(line, MAX_VALUE_CHARS) for line in lines]
 

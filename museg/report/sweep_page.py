@@ -43,23 +43,34 @@ class SweepReport(ReportFiles):
     table: str
 
 
-def write_sweep_report(folder: Path, baseline: str | None = None, now_s: float | None = None) -> SweepReport:
+def write_sweep_report(
+    folder: Path,
+    baseline: str | None = None,
+    now_s: float | None = None,
+    *,
+    more: Sequence[Path] = (),
+    output: Path | None = None,
+) -> SweepReport:
     """Write `sweep.html`, `sweep.csv`, `sweep_members.csv` and `figures/sweep_*.png` into a sweep's folder.
 
     Members may be missing, running, stopped or failed: the page says which, and counts the finished ones.
-    baseline: label of the configuration that the others are compared with (`reward=sequential`); by default the first.
+    baseline: label of the configuration that the others are compared with (`reward=sequential`); by default the one
+    that the sweep records, or the first. more: folders of further sweeps, all read as one. output: where to write,
+    by default `folder`.
 
     Raises:
-        ValueError: `folder` is no sweep, or no configuration has that label.
+        ValueError: a folder is no sweep, or no configuration has that label.
     """
-    sweep = read_sweep(folder, now_s)
+    sweep = read_sweep(folder, now_s, more)
     found = configurations(sweep)
-    compared = choose_baseline(found, baseline)
-    figures = emptied_figures(folder)
+    compared = choose_baseline(found, baseline, sweep.baseline)
+    place = output or folder
+    place.mkdir(parents=True, exist_ok=True)
+    figures = emptied_figures(place, "sweep_*.png")
     with drawing_style():
-        pictures = draw_sweep(found, figures)
-    write_results(folder, found, compared)
-    write_members(folder, sweep, found)
+        pictures = draw_sweep(found, compared, figures)
+    write_results(place, found, compared)
+    write_members(place, sweep, found)
     counts = Counter(member.status for member in sweep.members)
     html = render(
         "sweep.html",
@@ -74,33 +85,36 @@ def write_sweep_report(folder: Path, baseline: str | None = None, now_s: float |
         baseline=compared.label if compared else "",
         percent=round(100 * CONFIDENCE),
         columns=headline_columns(found),
-        rows=headline_rows(sweep, found, compared),
+        rows=headline_rows(found, compared),
         score_tables=score_rows(found, compared),
         pictures=pictures,
         num_drawn=MAX_DRAWN,
         smoothing_share=SMOOTHING_SHARE,
-        members=_member_rows(sweep, found),
-        contents=_contents(folder),
-        folder=text_of(str(folder.resolve())),
+        members=_member_rows(sweep, found, place),
+        contents=_contents(place),
+        folder=text_of(str(place.resolve())),
+        sources=[text_of(str(one)) for one in (folder, *more)],
         defects=sweep.defects.sentences(),
     )
-    path = write_whole(folder / PAGE_FILE, html)
+    path = write_whole(place / PAGE_FILE, html)
     return SweepReport(path, tuple(picture.png for picture in pictures), markdown_table(found, compared))
 
 
-def _member_rows(sweep: SweepRecord, found: Sequence[Configuration]) -> list[tuple[SweepMember, str, str, str]]:
-    """(member, label of its configuration, link to its own report, link to its log) of every member."""
+def _member_rows(
+    sweep: SweepRecord, found: Sequence[Configuration], place: Path
+) -> list[tuple[SweepMember, str, str, str, str]]:
+    """Every member with the label of its configuration, its folder, and links to its own report and to its log."""
     labels = {id(member): configuration.label for configuration in found for member in configuration.members}
     return [
-        (member, labels.get(id(member), "not known"), _link(member, "report.html"), _link(member, "slurm.log"))
+        (member, labels.get(id(member), "not known"), text_of(member.path_from(place)), *_links(member, place))
         for member in sweep.members
     ]
 
 
-def _link(member: SweepMember, file: str) -> str:
-    """The way from the page to a file of a member, empty where it is not there."""
-    is_there = member.run is not None and (member.run.run_dir / file).is_file()
-    return f"{quote(member.folder)}/{file}" if is_there else ""
+def _links(member: SweepMember, place: Path) -> list[str]:
+    """The ways from the page to a member's own report and to its log, empty where there is none."""
+    files = [member.run.run_dir / name if member.run else None for name in ("report.html", "slurm.log")]
+    return [quote(f"{member.path_from(place)}/{file.name}") if file and file.is_file() else "" for file in files]
 
 
 def _contents(folder: Path) -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from museg.report.run_folder import RunRecord
 from museg.report.sweep_folder import Status, SweepMember, SweepRecord
 from museg.report.sweep_labels import labels
 from museg.report.sweep_settings import Settings
-from museg.report.sweep_statistics import Estimate, estimate, paired_difference
+from museg.report.sweep_statistics import CONFIDENCE, Estimate, estimate, paired_difference
 from museg.report.tolerant import number
 
 ScoreKey = tuple[str, str]
@@ -83,14 +83,19 @@ def score_keys(found: Sequence[Configuration]) -> list[ScoreKey]:
     return sorted(present, key=lambda key: (MODES.index(key[0]), places[key], key[1]))[:MAX_SCORES]
 
 
-def choose_baseline(found: Sequence[Configuration], label: str | None) -> Configuration | None:
-    """The configuration that the others are compared with: the named one, else the first that has finished members.
+def choose_baseline(found: Sequence[Configuration], label: str | None, recorded: str = "") -> Configuration | None:
+    """The configuration that the others are compared with: the named one, else one of those with finished members.
+
+    Of these it is the first with the setting that the sweep has `recorded` (`phase.steps=400`), else the first.
 
     Raises:
         ValueError: there is none of that label.
     """
     if label is None:
-        return next((configuration for configuration in found if configuration.num_finished), None)
+        finished = [configuration for configuration in found if configuration.num_finished]
+        name, _, value = recorded.partition("=")
+        as_recorded = [configuration for configuration in finished if configuration.settings.get(name) == value]
+        return next(iter([*as_recorded, *finished]), None)
     for configuration in found:
         if label in (configuration.label, ", ".join(f"{k}={v}" for k, v in configuration.settings.items())):
             return configuration
@@ -107,19 +112,26 @@ def result(configuration: Configuration, key: ScoreKey, baseline: Configuration 
     return Result(over_seeds, paired_difference(configuration.scores[key], baseline.scores.get(key, {})))
 
 
-def start_estimate(sweep: SweepRecord, key: ScoreKey) -> Estimate | None:
-    """The score before the first step of reinforcement, over the seeds; members of a seed count once."""
-    found = [(member.seed, stage_scores(member.run, 0)) for member in sweep.members]
-    return estimate(list({seed: scores[key] for seed, scores in found if key in scores}.values()))
+def start_estimate(found: Sequence[Configuration], key: ScoreKey) -> Estimate | None:
+    """The score before the first step of reinforcement, over the seeds that have finished members; each counts once."""
+    finished = [(seed, member) for configuration in found for seed, member in _by_seed(configuration.members).items()]
+    starts = [(seed, stage_scores(member.run, 0)) for seed, member in finished]
+    return estimate(list({seed: scores[key] for seed, scores in starts if key in scores}.values()))
 
 
 def remarks(sweep: SweepRecord, found: Sequence[Configuration]) -> list[str]:
-    """What a reader of the numbers must know: members that count twice, and seeds whose members began unlike."""
+    """What a reader of the numbers must know: of which seeds they are, and which members do not go together."""
     told = []
     for configuration in found:
-        finished = [member for member in configuration.members if member.status is Status.FINISHED]
-        if len(finished) > configuration.num_finished:
-            told.append(f"{configuration.label}: several members have the same seed; the last of them counts")
+        by_seed = _final_scores(configuration)
+        unlike = [seed for seed, scores in by_seed.items() if any(one != scores[0] for one in scores)]
+        if unlike:
+            seeds = ", ".join(unlike)
+            told.append(
+                f"{configuration.label}: members of seed {seeds} have different numbers, the last of them count"
+            )
+    if len({frozenset(_by_seed(one.members)) for one in found if one.num_finished}) > 1:
+        told.append("configurations have finished different seeds: compare differences, paired by seed, and not means")
     starts: dict[str, set[float]] = {}
     for member in sweep.members:
         value = stage_scores(member.run, 0).get(("greedy", "mean_iou"))
@@ -131,15 +143,27 @@ def remarks(sweep: SweepRecord, found: Sequence[Configuration]) -> list[str]:
     return told
 
 
+def _final_scores(configuration: Configuration) -> dict[str, list[dict[ScoreKey, float]]]:
+    """The final scores of every finished member by seed."""
+    by_seed: dict[str, list[dict[ScoreKey, float]]] = {}
+    for member in configuration.members:
+        if member.status is Status.FINISHED:
+            by_seed.setdefault(member.seed, []).append(stage_scores(member.run, -1))
+    return by_seed
+
+
 def outcome(found: Sequence[Configuration], baseline: Configuration | None) -> str:
-    """The sweep's result in one sentence: which configurations differ clearly from the baseline."""
-    key = ("sampled", "mean_iou")
-    compared = [(c.label, result(c, key, baseline)) for c in found if baseline and c.label != baseline.label]
+    """The sweep's result in one sentence: how many of the differences to the baseline have intervals without zero."""
+    key, interval = ("sampled", "mean_iou"), f"{100 * CONFIDENCE:.0f} % interval"
+    compared = [(c.label, result(c, key, baseline)) for c in found if baseline and c is not baseline]
     known = [(label, r.difference) for label, r in compared if r and r.difference and r.difference.low is not None]
     if not known:
         return "Too few members are finished to compare configurations: a difference takes two seeds that both have."
     clear = [f"{label} ({signed(d.mean)})" for label, d in known if d.is_clear]
-    if clear:
-        return f"In sampled mean IoU, clearly unlike {baseline.label}: {', '.join(clear)}."
-    which = "no configuration" if len(known) == len(compared) else "none of those that can be compared yet"
-    return f"In sampled mean IoU {which} differs from {baseline.label} by more than seeds do: every interval holds 0."
+    seeds = " to ".join(map(str, sorted({min(d.num_seeds for _, d in known), max(d.num_seeds for _, d in known)})))
+    against = f"difference to {baseline.label}" if baseline else ""
+    if not clear:
+        return f"In sampled mean IoU no {against} is shown with {seeds} seeds: every {interval} holds 0."
+    number = f"{len(clear)} of {len(known)} comparisons, not corrected for their number"
+    which = f"{', '.join(clear)} ({number if len(known) > 1 else 'the only comparison'}, {seeds} seeds)"
+    return f"In sampled mean IoU the {interval} of the {against} leaves 0 out for {which}."

@@ -20,6 +20,7 @@ from museg.report.sweep_results import (
 )
 from museg.report.sweep_statistics import Estimate
 from museg.report.tables import Column, score_column, shown_decimals
+from museg.report.tolerant import mapping
 
 HEADLINE_SCORES = ("mean_iou", "recall@0.3", "recall@0.5", "recall@0.7")
 START = "at the start"
@@ -61,10 +62,10 @@ def headline_columns(found: Sequence[Configuration]) -> list[tuple[str, list[tup
     return [(mode, [(key, score_column(key[1], mode)) for key in keys]) for mode, keys in groups if keys]
 
 
-def headline_rows(sweep: SweepRecord, found: Sequence[Configuration], baseline: Configuration | None) -> list[SweepRow]:
-    """A row for each configuration, below one for where they all started."""
+def headline_rows(found: Sequence[Configuration], baseline: Configuration | None) -> list[SweepRow]:
+    """A row for each configuration, below one for where those of the same seeds started."""
     keys = [key for _, columns in headline_columns(found) for key, _ in columns]
-    start = [start_estimate(sweep, key) for key in keys]
+    start = [start_estimate(found, key) for key in keys]
     rows = []
     if any(start):
         seeds = max(known.num_seeds for known in start if known)
@@ -151,11 +152,13 @@ def write_members(folder: Path, sweep: SweepRecord, found: Sequence[Configuratio
     names = list(found[0].settings) if found else []
     labels = {id(member): configuration.label for configuration in found for member in configuration.members}
     keys = score_keys(found)
-    rows = [["member", "folder", "status", "configuration", *names, "seed", *(f"{mode}/{name}" for mode, name in keys)]]
+    told = [f"{mode}/{name}" for mode, name in keys]
+    rows = [["member", "folder", "status", "total_steps", "configuration", *names, "seed", *told]]
     for member in sweep.members:
         scores = stage_scores(member.run, -1) if member.status.value == "finished" else {}
         settings = [(member.settings or {}).get(name) for name in names]
-        told = [member.number, member.folder, member.status.value, labels.get(id(member))]
+        total_steps = mapping(member.run.config.get("phase")).get("total_steps") if member.run else None
+        told = [member.number, member.path_from(folder), member.status.value, total_steps, labels.get(id(member))]
         rows.append([*told, *settings, member.seed, *(scores.get(key) for key in keys)])
     return _write(folder / MEMBERS_FILE, rows)
 

@@ -62,6 +62,7 @@ def test_hydra_writes_the_plan_before_the_first_member_starts(tmp_path):
     plan = [{"phase.steps": str(steps), "seed": str(seed)} | same for steps in (2, 4) for seed in (4, 5)]
     assert [found["members"] for found, _, _ in seen] == [plan] * 4
     assert all(len(found["commit"] or "") in (0, 40) and "is_dirty" in found for found, _, _ in seen)
+    assert [found["baseline"] for found, _, _ in seen] == ["phase.steps=4"] * 4  # 4/9 of 9 steps, as recorded
     assert [(str(steps), str(seed)) for _, steps, seed in seen] == [(p["phase.steps"], p["seed"]) for p in plan]
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from museg.report.sweep_folder import Status, read_sweep
+from museg.report.sweep_folder import Status, is_sweep, read_sweep
 from tests.report.invented_sweep import NOW_S, member_config, write_invented_sweep, write_member, write_plan
 
 TOTAL = 180
@@ -73,7 +73,7 @@ def test_without_a_plan_members_are_those_with_folders(tmp_path):
         (sweep_dir / ignored).mkdir()
     sweep = read_sweep(sweep_dir, NOW_S)
     assert not sweep.has_plan
-    assert [(member.number, member.folder) for member in sweep.members] == [
+    assert [(member.number, member.path_from(sweep_dir)) for member in sweep.members] == [
         (2, "2_b"),
         (10, "10_a"),
         (None, "from elsewhere"),
@@ -107,6 +107,30 @@ def test_damage_is_counted_under_the_member(tmp_path):
     sweep = read_sweep(folder, NOW_S)
     assert sweep.members[1].status is Status.STOPPED
     assert sweep.defects.sentences() == ["1_reward-sequential_seed-1/summary.json: 1 × file without a JSON object"]
+
+
+def test_several_sweeps_are_read_as_one(tmp_path):
+    first = write_invented_sweep(tmp_path / "first", num_members=3)
+    write_plan(tmp_path / "second", [{"reward": "maximum", "seed": 0}, {"reward": "maximum", "seed": 7}])
+    write_member(tmp_path / "second" / "0_x", member_config(0, "maximum"), 0.1)
+    sweep = read_sweep(first, NOW_S, [tmp_path / "second"])
+    assert len(sweep.members) == 14 and sweep.has_plan
+    last = sweep.members[-2:]
+    assert [(one.settings, one.seed, one.status) for one in last] == [
+        ({"reward": "maximum"}, "0", Status.FINISHED),
+        ({"reward": "maximum"}, "7", Status.WAITING),
+    ]
+    assert last[0].path_from(first) == "../second/0_x"
+    with pytest.raises(ValueError, match=r"absent.* is not a folder"):
+        read_sweep(first, NOW_S, [tmp_path / "absent"])
+
+
+def test_a_sweeps_folder_is_known_from_a_runs(tmp_path):
+    run_dir = write_member(tmp_path / "without plan" / "0_a", member_config(0), 0.1)
+    write_plan(tmp_path / "planned", [{"seed": 0}])
+    (tmp_path / "empty").mkdir()
+    found = [is_sweep(path) for path in (run_dir, run_dir.parent, tmp_path / "planned", tmp_path / "empty")]
+    assert found == [False, True, True, False]
 
 
 def test_what_is_no_sweep_is_refused(tmp_path):

@@ -136,12 +136,30 @@ def test_the_command(finished, tmp_path):
     [
         (["sweep={empty}"], "holds no runs"),
         (["sweep={sweep}", "baseline=x"], "choose one of reward=sequential; reward=maximum"),
-        (["{sweep}", "baseline=x"], "beside sweep=DIR there may be"),
+        (["{sweep}", "baseline=x"], "must be written key=value"),
+        (["{sweep}"], "holds runs and is none itself; give one of them, or all of them as sweep="),
+        (["swep={sweep}"], "Did you mean sweep?"),
+        (["baseline=x"], "several as sweep=[A,B]"),
+        (["sweep=[{sweep},]"], "several as sweep=[A,B]"),
     ],
 )
 def test_the_command_says_what_is_wrong(finished, tmp_path, capsys, wrong, told):
-    try:
-        status = main([argument.format(empty=tmp_path, sweep=finished[0]) for argument in wrong])
-    except SystemExit as refused:  # argparse, of arguments that do not go together
-        status = refused.code
-    assert status == 2 and told in capsys.readouterr().err
+    before = sorted((finished[0] / "figures").iterdir())
+    assert main([argument.format(empty=tmp_path, sweep=finished[0]) for argument in wrong]) == 2
+    assert told in capsys.readouterr().err
+    assert sorted((finished[0] / "figures").iterdir()) == before and not (finished[0] / "report.html").exists()
+
+
+def test_several_sweeps_on_one_page_elsewhere(tmp_path, capsys):
+    for number, name in enumerate(("one", "other")):
+        for seed in (0, 1 + number):
+            write_member(tmp_path / name / f"{seed}_x", member_config(seed), 0.1)
+    assert main([f"sweep=[{tmp_path / 'one'},{tmp_path / 'other'}]", f"output={tmp_path / 'all'}"]) == 0
+    assert "| every run | 3 |" in capsys.readouterr().out  # seed 0 is in both, and counts once
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "other", "all"}
+    assert not list(tmp_path.glob("o*/sweep*"))
+    page = Page((tmp_path / "all" / "sweep.html").read_text(encoding="utf-8"))
+    assert "sources" in page.ids and "have different numbers" not in page.text
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert "../other/2_x/report.html" in links
+    assert all((tmp_path / "all" / link).exists() for link in links if not link.startswith("#"))

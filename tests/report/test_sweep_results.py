@@ -1,3 +1,6 @@
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from museg.report.sweep_folder import read_sweep
@@ -36,9 +39,10 @@ def test_by_hand(tmp_path):
     assert (found.difference.mean, found.difference.num_seeds) == (pytest.approx(0.03), 3)
     assert found.difference.is_clear and not result(short, IOU, long).difference.low > 0
     assert result(short, IOU, short).difference is None
-    assert start_estimate(sweep, IOU).mean == pytest.approx(sum(START.values()) / 3)
-    assert (
-        outcome([short, long], short) == "In sampled mean IoU, clearly unlike phase.steps=40: phase.steps=80 (+0.042)."
+    assert start_estimate([short, long], IOU).mean == pytest.approx(sum(START.values()) / 3)
+    assert outcome([short, long], short) == (
+        "In sampled mean IoU the 95 % interval of the difference to phase.steps=40 leaves 0 out for phase.steps=80 "
+        "(+0.042) (the only comparison, 3 seeds)."
     )
 
 
@@ -66,7 +70,32 @@ def test_the_baseline(tmp_path):
 
 def test_without_a_clear_difference(tmp_path):
     found = configurations(two_lengths(tmp_path, ((0.10, 0.12, 0.11), (0.13, 0.09, 0.11))))
-    assert "no configuration differs from phase.steps=40 by more than seeds do" in outcome(found, found[0])
+    assert outcome(found, found[0]) == (
+        "In sampled mean IoU no difference to phase.steps=40 is shown with 3 seeds: every 95 % interval holds 0."
+    )
+
+
+def test_the_number_of_comparisons_is_told(tmp_path):
+    found = configurations(two_lengths(tmp_path))
+    twice = replace(found[1], label="phase.steps=120")
+    assert "(2 of 2 comparisons, not corrected for their number, 3 seeds)" in outcome([*found, twice], found[0])
+
+
+def test_the_recorded_baseline_gives_way_to_the_named_one_and_to_what_is_finished(tmp_path):
+    found = configurations(two_lengths(tmp_path))
+    assert choose_baseline(found, None, "phase.steps=80") is found[1]
+    assert choose_baseline(found, "phase.steps=40", "phase.steps=80") is found[0]
+    for absent in ("phase.steps=7", "reward=sequential", ""):
+        assert choose_baseline(found, None, absent) is found[0]
+
+
+def test_the_start_is_that_of_the_seeds_that_have_finished(tmp_path):
+    write_member(tmp_path / "0_x", member_config(0), 0.1)
+    write_member(tmp_path / "1_x", member_config(1), 0.1, steps_done=70)
+    write_member(tmp_path / "2_x", member_config(1, steps=40), 0.1)
+    found = configurations(read_sweep(tmp_path, NOW_S))
+    assert start_estimate(found, IOU).mean == pytest.approx((START[0] + START[1]) / 2)
+    assert start_estimate(found[:1], IOU).mean == pytest.approx(START[0])
 
 
 def test_seeds_alone_are_one_configuration(tmp_path):
@@ -91,16 +120,27 @@ def test_values_with_a_long_beginning_in_common_stay_apart(tmp_path):
 def test_what_a_reader_must_know(tmp_path):
     sweep = two_lengths(tmp_path)
     assert remarks(sweep, configurations(sweep)) == []
+    again = write_member(tmp_path / "7_again", member_config(0, steps=80), 0.13)
+    sweep = read_sweep(tmp_path, NOW_S)
+    assert remarks(sweep, configurations(sweep)) == []  # the same numbers a second time
+    assert [one.num_finished for one in configurations(sweep)] == [3, 3]
+    shutil.rmtree(again)
     write_member(tmp_path / "6_again", member_config(1, steps=80), 0.2)
     summary = tmp_path / "0_x" / "summary.json"
     summary.write_text(summary.read_text().replace("0.61", "0.611"))
     sweep = read_sweep(tmp_path, NOW_S)
     found = configurations(sweep)
     assert remarks(sweep, found) == [
-        "phase.steps=80: several members have the same seed; the last of them counts",
+        "phase.steps=80: members of seed 1 have different numbers, the last of them count",
         "members of seed 0 did not start from the same weights",
     ]
     assert found[1].scores[IOU]["1"] == pytest.approx(0.64 + 0.2)
+
+
+def test_means_over_different_seeds_are_remarked(tmp_path):
+    sweep = read_sweep(write_invented_sweep(tmp_path, num_members=5), NOW_S)
+    [told] = remarks(sweep, configurations(sweep))
+    assert told.startswith("configurations have finished different seeds")
 
 
 def test_scores_are_in_the_documented_order(tmp_path):

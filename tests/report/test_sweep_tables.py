@@ -31,8 +31,8 @@ def rows_of(file) -> list[dict[str, str]]:
 
 
 def test_the_table_has_a_row_for_each_configuration(half):
-    sweep, found = half
-    rows = headline_rows(sweep, found, found[0])
+    _, found = half
+    rows = headline_rows(found, found[0])
     assert [(row.label, row.seeds) for row in rows] == [
         (START, "3"),
         ("reward=sequential", "3"),
@@ -58,6 +58,7 @@ def test_the_files_hold_the_numbers_of_the_table_and_of_each_other(half, tmp_pat
     sweep, found = half
     results = rows_of(write_results(tmp_path, found, found[0]))
     members = rows_of(write_members(tmp_path, sweep, found))
+    assert {member["total_steps"] for member in members} == {"180", ""}
     assert [member["status"] for member in members] == ["finished"] * 5 + ["not started"] * 7
     by_seed = {
         label: {m["seed"]: float(m["greedy/mean_iou"]) for m in members if m["configuration"] == label and m["folder"]}
