@@ -11,6 +11,7 @@ from museg.policy.compiled_parts import compile_parts
 from museg.policy.export import export
 from museg.policy.loading import load_checkpoint
 from museg.policy.log_probs import completion_log_probs
+from museg.policy.recorded_layers import RecordedLayers
 from museg.policy.rollout import RolloutSettings, greedy_rollouts, sample_rollouts
 from museg.policy.shared_prefix import attention_for, shared_prefix_log_probs
 from tests.benchmarks.gpu_checks import MODEL_TOLERANCE, TOLERANCE, Checks
@@ -47,7 +48,7 @@ def test_shared_prompts_go_through_flex_attention(checks, device):
 
 
 def test_recorded_decoding_equals_plain_decoding(checks, monkeypatch):
-    """The same tokens from the same seeds, and the graph was really recorded and replayed."""
+    """The same tokens and states from the same seeds, and the graph was really recorded and replayed."""
     replays, record = [], cascade_engine.recorded
 
     def counted(work, state):
@@ -58,13 +59,14 @@ def test_recorded_decoding_equals_plain_decoding(checks, monkeypatch):
     settings = RolloutSettings(num_generations=3, max_new_tokens=40, engine="plain")
     policy, prompts = checks.policy, checks.prompts
     with torch.no_grad():
-        right = sample_rollouts(policy, prompts, settings, SEEDS[: len(prompts.examples)])
+        right = sample_rollouts(policy, prompts, settings, SEEDS[: len(prompts.examples)], RecordedLayers())
         monkeypatch.setattr(cascade_engine, "recorded", counted)
         recorded = replace(settings, engine="cascade", cuda_graphs=True)
-        found = sample_rollouts(policy, prompts, recorded, SEEDS[: len(prompts.examples)])
+        found = sample_rollouts(policy, prompts, recorded, SEEDS[: len(prompts.examples)], RecordedLayers())
     assert replays
     assert torch.equal(found.completion_ids, right.completion_ids)
-    torch.testing.assert_close(found.log_probs, right.log_probs, rtol=0, atol=TOLERANCE)
+    for name in ("log_probs", "token_states", "frame_states"):
+        torch.testing.assert_close(getattr(found, name), getattr(right, name), rtol=0, atol=TOLERANCE)
 
 
 def test_bfloat16_is_near_float32(checks):
