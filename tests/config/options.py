@@ -29,7 +29,9 @@ def compose(*overrides: str) -> DictConfig:
 def jobs_of(option: str, *overrides: str) -> tuple[DictConfig, ...]:
     """What choosing `option` runs: one configuration, or all members of a recorded sweep. Not to be changed."""
     group, _, name = option.rpartition("/")
-    return tuple(composed_jobs([f"{group}={name}", *completing(option), *overrides], CONF, is_multirun=False))
+    return tuple(
+        composed_jobs([f"{group}={name}", *completing(option), *overrides], CONF, is_multirun=False, is_shown=True)
+    )
 
 
 def completing(option: str) -> list[str]:
