@@ -63,14 +63,11 @@ class Sweep:
 
     def restarts(self, number: int) -> int:
         """How often SLURM has started the job of a member again."""
-        shown = subprocess.run(
-            ["scontrol", "show", "job", self.job(number)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return int(re.search(r"Restarts=(\d+)", shown.stdout)[1])
+        return int(re.search(r"Restarts=(\d+)", self.asked("scontrol", "show", "job", self.job(number)))[1])
+
+    def asked(self, *command: str) -> str:
+        """What a command of SLURM prints."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
 
     def send(self, number: int, sent: signal.Signals) -> None:
         """Signal the processes of a member, as SLURM itself does.
@@ -80,6 +77,18 @@ class Sweep:
         """
         command = ["scancel", f"--signal={sent.name.removeprefix('SIG')}", f"{self.job(number)}.0"]
         subprocess.run(command, env=self.environment, check=True)
+
+    def pre_empt(self, number: int, is_saved: Callable[[], object]) -> None:
+        """Hand in a job that SLURM makes room for, and keep a member from going on between its warning and its end.
+
+        SLURM warns by SIGTERM and kills 5 seconds later, by when a tiny run has ended by itself.
+        """
+        urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true"]
+        subprocess.run(urgent, env=self.environment, check=True, capture_output=True)
+        until(is_saved, "checkpoint", self)
+        processes = self.asked("scontrol", "listpids", f"{self.job(number)}.0").splitlines()[1:]
+        for process in processes:
+            os.kill(int(process.split()[0]), signal.SIGSTOP)
 
     def wait(self, timeout_s: float = 400) -> int:
         """The exit code of the command, once all jobs have ended."""

@@ -1,4 +1,4 @@
-"""Jobs of a real SLURM cluster: one is pre-empted and goes on, so is a pair; one fails and one is killed."""
+"""Jobs of a real SLURM cluster: one is warned, a pair pre-empted, and both go on; one fails and one is killed."""
 
 import signal
 import subprocess
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.walks import process_pairs, slurm_cluster, test_resume, tiny_runs
+from museg.training.checkpoints import complete_checkpoints
+from tests.walks import process_pairs, slurm_cluster, sweep_numbers, test_resume, tiny_runs
 
-STEPS = ("phase.total_steps=36", "checkpoint.every_steps=100", "validation.every_steps=100")
-PAIR = (*process_pairs.TRAINER, "reward=sequential", "prompts_per_step=3", "phase.steps=12", "phase.total_steps=24")
+STEPS = ("phase.total_steps=30", "checkpoint.every_steps=100", "validation.every_steps=100")
+PAIR = (*process_pairs.TRAINER, "reward=sequential", "prompts_per_step=3", "phase.steps=12", "phase.total_steps=30")
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,6 @@ def assert_learned(run_dir: Path) -> None:
     assert any(float(row["loss/grad_norm"]) > 0 for row in tiny_runs.rows(run_dir, "train"))
 
 
-def assert_stopped_once(sweep: slurm_cluster.Sweep, number: int, run_dir: Path) -> None:
-    """The first job ended at a checkpoint of its own, in the middle; the second began there."""
-    log = (run_dir / "slurm.log").read_text()
-    assert sweep.restarts(number) == 1
-    assert log.count("Starting with JobEnvironment") == log.count("Calling checkpoint method.") + 1 == 2
-    assert "Stopping after this step" in log
-
-
 def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs, tmp_path):
     rewards = ("sequential", "maximum")
     small = tiny_runs.small_overrides(outputs, *STEPS, f"reward={','.join(rewards)}", "seed=0")
@@ -58,14 +51,16 @@ def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs,
         run_dir = preempt(sweep, 1, after_steps=5)
         assert tiny_runs.exit_code_of(tiny_runs.train, settings_of(run_dir), straight) == 0
         assert sweep.wait() == 0, sweep.text
-    assert_stopped_once(sweep, 1, run_dir)
-    assert [row["step"] for row in tiny_runs.rows(run_dir, "train")] == [str(step) for step in range(1, 37)]
+    log = (run_dir / "slurm.log").read_text()
+    assert sweep.restarts(1) == 1
+    assert log.count("Starting with JobEnvironment") == log.count("Calling checkpoint method.") + 1 == 2
+    assert "Stopping after this step" in log
+    assert [row["step"] for row in tiny_runs.rows(run_dir, "train")] == [str(step) for step in range(1, 31)]
     test_resume.assert_same_run(run_dir, straight)
     assert_learned(run_dir)
 
     members = sorted(path.name for path in sweep.folder.iterdir() if path.is_dir() and path.name != ".submitit")
     assert members == [f"{number}_reward-{reward}" for number, reward in enumerate(rewards)]
-    assert all((sweep.folder / name / "summary.json").exists() for name in members)
     assert sweep.restarts(0) == 0
     assert "sacct" not in sweep.text
     assert (sweep.folder / ".submitit").stat().st_mode & 0o077 == 0  # pickles: nobody else may write them
@@ -73,7 +68,9 @@ def test_a_preempted_member_goes_on_as_if_nothing_had_happened(cluster, outputs,
     report = [sys.executable, "-m", "museg.commands.report", f"sweep={sweep.folder}"]
     done = subprocess.run(report, cwd=slurm_cluster.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(reward in done.stdout for reward in rewards)
+    assert "2 of 2 members finished." in (sweep.folder / "sweep.html").read_text()
+    measured = {(reward,): sweep_numbers.summarised(sweep.member(number)) for number, reward in enumerate(rewards)}
+    assert sweep_numbers.reported(sweep.folder, "reward") == measured
 
 
 def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, tmp_path):
@@ -98,17 +95,23 @@ def test_what_fails_is_told_at_the_end_and_stops_nothing_else(cluster, outputs, 
         f"{killed}\n"
         "  ended without a result (FAILED): killed, cancelled, out of memory or out of time\n"
         f"  log: {killed}/slurm.log\n"
+        f"go on by the same command with: resume=auto hydra.sweep.dir={sweep.folder}\n"
     )
     assert "the cold start gave up" in (failed / "slurm.log").read_text()
     assert not (failed / "summary.json").exists() and (failed / "report.html").exists()
 
 
-def test_a_preempted_pair_of_processes_goes_on(cluster, outputs, tmp_path):
+def test_a_pair_of_processes_makes_room_for_an_urgent_job_and_goes_on(cluster, outputs, tmp_path):
+    """SLURM warns by SIGTERM, soon kills the job and queues it again; the warning makes the only checkpoint."""
     small, straight = tiny_runs.small_overrides(outputs, *STEPS[1:], *PAIR), tmp_path / "straight"
     with slurm_cluster.sweep_of(cluster, tmp_path / "sweep", *small, "seed=0") as sweep:
-        run_dir = preempt(sweep, 0, after_steps=5)
+        run_dir = sweep.member(0)
+        slurm_cluster.until(lambda: num_steps(run_dir) >= 5, f"step 5 in {run_dir}", sweep)
+        sweep.pre_empt(0, lambda: complete_checkpoints(run_dir))
         assert process_pairs.exit_codes_of(tiny_runs.train, settings_of(run_dir), straight) == [0, 0]
         assert sweep.wait() == 0, sweep.text
-    assert_stopped_once(sweep, 0, run_dir)
+    before, _, after = (run_dir / "slurm.log").read_text().rpartition("Starting with JobEnvironment")
+    assert sweep.restarts(0) == 1 and "Calling checkpoint method." not in before
+    assert " 0/30" in before and " 0/30" not in after
     test_resume.assert_same_run(run_dir, straight)
     assert_learned(run_dir)

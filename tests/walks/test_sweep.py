@@ -1,6 +1,5 @@
 """A sweep from the command line: four runs that share clips and cold start, a failing member, reports of both."""
 
-import csv
 import json
 import os
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 
 from museg.report.sweep_page import write_sweep_report
 from tests.report.parsed_page import Page
-from tests.walks import tiny_runs
+from tests.walks import sweep_numbers, tiny_runs
 from tests.walks.wandb_records import fragments, of_kind
 
 SHORT_COLD_START = ("cold_start.max_steps=4", "cold_start.evaluate_every_steps=4", "cold_start.batch_size=8")
@@ -82,16 +81,9 @@ def test_its_report_has_the_numbers_of_its_members(finished):
     folder, _ = finished
     page = Page(write_sweep_report(folder / "sweep").html.read_text(encoding="utf-8"))
     assert "4 of 4 members finished." in page.text
-    with (folder / "sweep" / "sweep.csv").open(newline="") as opened:
-        found = {
-            (row["reward"], row["phase.steps"]): float(row["mean"])
-            for row in csv.DictReader(opened)
-            if (row["mode"], row["score"]) == ("sampled", "mean_iou")
-        }
-    summaries = [json.loads((run_dir / "summary.json").read_text()) for run_dir in members(folder)]
-    scores = [summary["held_out"]["plain"]["sampled"]["mean_iou"] for summary in summaries]
+    scores = map(sweep_numbers.summarised, members(folder))
     order = [("sequential", "2"), ("sequential", "4"), ("maximum", "2"), ("maximum", "4")]
-    assert found == dict(zip(order, scores, strict=True))
+    assert sweep_numbers.reported(folder / "sweep", "reward", "phase.steps") == dict(zip(order, scores, strict=True))
 
 
 @pytest.fixture(scope="module")
