@@ -12,8 +12,8 @@ from museg.report.curves import HEIGHT_IN, LEGEND_ROW_IN, NARROW_IN, draw_legend
 from museg.report.drawing import COLOURS, SERIES_COLOURS, Margins, Picture, new_axes, save
 from museg.report.facts import PhaseSpan, phase_spans
 from museg.report.panels import SMOOTHING_SHARE, smooth, split_at, thin
-from museg.report.sweep_folder import Status
 from museg.report.sweep_labels import picture_labels
+from museg.report.sweep_progress import Status
 from museg.report.sweep_results import Configuration
 from museg.report.sweep_scores import draw_scores
 

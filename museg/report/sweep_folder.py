@@ -5,36 +5,19 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from museg.report.facts import steps_done, unfinished_because
-from museg.report.metrics_table import COLD_START, read_metrics
+from museg.report.metrics_table import read_metrics
 from museg.report.run_folder import RunRecord
+from museg.report.sweep_progress import CONFIG_FILE, Status, progress
 from museg.report.sweep_settings import SEED, Settings, varied
-from museg.report.tolerant import Defects, clip, listed, mapping, read_json, read_yaml, text_of
+from museg.report.tolerant import Defects, listed, mapping, read_json, read_yaml, text_of
 
-PLAN_FILE, ERROR_FILE, CONFIG_FILE = "sweep.json", "error.txt", "config.yaml"
+PLAN_FILE = "sweep.json"
 NUMBERED = re.compile(r"(\d{1,6})_")
 """Beginning of the name that Hydra gives a member's folder."""
-PATIENCE_S = 120.0
-PATIENCE_STEPS = 10
-"""A member that wrote nothing for so long, and for so many of its slowest steps, counts as stopped."""
 MAX_MEMBERS = 2_000
-MAX_ERROR_CHARS = 300
-
-
-class Status(Enum):
-    """How far a member is."""
-
-    FINISHED = "finished"
-    RUNNING = "running"
-    STOPPED = "stopped"
-    FAILED = "failed"
-    WAITING = "not started"
 
 
 Slot = tuple[int | None, RunRecord | None, Mapping[str, str]]
@@ -98,7 +81,7 @@ def read_sweep(folder: Path, now_s: float | None = None, more: Sequence[Path] = 
     settings = varied([run.config if run else {} for _, run, _ in slots], [planned for _, _, planned in slots])
     now_s = time.time() if now_s is None else now_s
     members = tuple(
-        SweepMember(number, run, *_progress(run, now_s), _seed(run, planned), found)
+        SweepMember(number, run, *progress(run, now_s), _seed(run, planned), found)
         for (number, run, planned), found in zip(slots, settings, strict=True)
     )
     names = [text_of(run.config.get("name")) for run in runs if run.config.get("name")]
@@ -172,51 +155,3 @@ def _slots(folder: Path, plan: Mapping[str, Any], defects: Defects) -> list[Slot
 def _seed(run: RunRecord | None, plan: Mapping[str, str]) -> str:
     recorded = run.config.get(SEED) if run else None
     return text_of(plan.get(SEED) if recorded is None else recorded)
-
-
-def _progress(run: RunRecord | None, now_s: float) -> tuple[Status, str]:
-    """How far a run is, and why it is not finished: told by its files, and by how long ago it last wrote one."""
-    if run is None:
-        return Status.WAITING, "planned, has no folder yet"
-    if unfinished_because(run) is None:
-        return Status.FINISHED, ""
-    error, written_s = run.run_dir / ERROR_FILE, _last_written_s(run.run_dir)
-    if error.is_file() and error.stat().st_mtime >= written_s:
-        return Status.FAILED, _reason(error)
-    if not (run.run_dir / CONFIG_FILE).is_file():
-        return Status.WAITING, f"its folder has no {CONFIG_FILE} yet"
-    age_s = max(0.0, now_s - written_s)
-    status = Status.RUNNING if age_s <= _patience_s(run) else Status.STOPPED
-    return status, f"{_steps(run)}, last wrote {_ago(age_s)}"
-
-
-def _last_written_s(run_dir: Path) -> float:
-    """When the run last wrote; its pages and pictures are drawn by others too."""
-    files = [run_dir / name for name in (CONFIG_FILE, "metrics.csv", "cold_start.json", "completions.jsonl")]
-    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
-
-
-def _reason(file: Path) -> str:
-    """What the first paragraph of an error file says; where it arose comes after that."""
-    with file.open("rb") as opened:
-        text = text_of(opened.read(8_000).decode("utf-8", errors="replace")).strip()
-    return clip(" ".join(text.partition("\n\n")[0].split()), MAX_ERROR_CHARS) or "without a message"
-
-
-def _patience_s(run: RunRecord) -> float:
-    seconds = [run.metrics.columns.get(key, np.array([])) for key in ("time/step_s", "time/validation_s")]
-    slowest_s = max((float(np.nanmax(found)) for found in seconds if np.isfinite(found).any()), default=0.0)
-    return max(PATIENCE_S, PATIENCE_STEPS * slowest_s)
-
-
-def _steps(run: RunRecord) -> str:
-    if steps_done(run):
-        total = mapping(run.config.get("phase")).get("total_steps")
-        return f"{steps_done(run)} of {text_of(total) or '?'} steps"
-    return "in the cold start" if COLD_START in run.metrics.kind else "before its first step"
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s ago"
-    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"

@@ -11,7 +11,8 @@ from museg.report.drawing import drawing_style
 from museg.report.panels import SMOOTHING_SHARE
 from museg.report.rendering import ReportFiles, emptied_figures, render
 from museg.report.sweep_curves import MAX_DRAWN, draw_sweep
-from museg.report.sweep_folder import Status, SweepMember, SweepRecord, read_sweep
+from museg.report.sweep_folder import SweepMember, SweepRecord, read_sweep
+from museg.report.sweep_progress import Status
 from museg.report.sweep_results import Configuration, choose_baseline, configurations, outcome, remarks
 from museg.report.sweep_statistics import CONFIDENCE
 from museg.report.sweep_tables import (

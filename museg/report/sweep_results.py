@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from museg.metrics.keys import HELD_OUT_SCORES, MODES
 from museg.report.facts import signed
 from museg.report.run_folder import RunRecord
-from museg.report.sweep_folder import Status, SweepMember, SweepRecord
+from museg.report.sweep_folder import SweepMember, SweepRecord
 from museg.report.sweep_labels import labels
+from museg.report.sweep_progress import Status
 from museg.report.sweep_settings import Settings
 from museg.report.sweep_statistics import CONFIDENCE, Estimate, estimate, paired_difference
 from museg.report.tolerant import number
@@ -131,7 +132,7 @@ def remarks(sweep: SweepRecord, found: Sequence[Configuration]) -> list[str]:
                 f"{configuration.label}: members of seed {seeds} have different numbers, the last of them count"
             )
     if len({frozenset(_by_seed(one.members)) for one in found if one.num_finished}) > 1:
-        told.append("configurations have finished different seeds: compare differences, paired by seed, and not means")
+        told.append("Configurations have finished different seeds: compare differences, paired by seed, and not means")
     starts: dict[str, set[float]] = {}
     for member in sweep.members:
         value = stage_scores(member.run, 0).get(("greedy", "mean_iou"))
@@ -139,7 +140,7 @@ def remarks(sweep: SweepRecord, found: Sequence[Configuration]) -> list[str]:
             starts.setdefault(member.seed, set()).add(value)
     unlike = [seed for seed, values in starts.items() if max(values) - min(values) > 1e-6]
     if unlike:
-        told.append(f"members of seed {', '.join(unlike)} did not start from the same weights")
+        told.append(f"Members of seed {', '.join(unlike)} did not start from the same weights")
     return told
 
 

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from museg.report.sweep_folder import Status, is_sweep, read_sweep
+from museg.report.sweep_folder import is_sweep, read_sweep
+from museg.report.sweep_progress import Status
 from tests.report.invented_sweep import NOW_S, member_config, write_invented_sweep, write_member, write_plan
 
 TOTAL = 180

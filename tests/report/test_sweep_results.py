@@ -132,7 +132,7 @@ def test_what_a_reader_must_know(tmp_path):
     found = configurations(sweep)
     assert remarks(sweep, found) == [
         "phase.steps=80: members of seed 1 have different numbers, the last of them count",
-        "members of seed 0 did not start from the same weights",
+        "Members of seed 0 did not start from the same weights",
     ]
     assert found[1].scores[IOU]["1"] == pytest.approx(0.64 + 0.2)
 
@@ -140,7 +140,7 @@ def test_what_a_reader_must_know(tmp_path):
 def test_means_over_different_seeds_are_remarked(tmp_path):
     sweep = read_sweep(write_invented_sweep(tmp_path, num_members=5), NOW_S)
     [told] = remarks(sweep, configurations(sweep))
-    assert told.startswith("configurations have finished different seeds")
+    assert told.startswith("Configurations have finished different seeds")
 
 
 def test_scores_are_in_the_documented_order(tmp_path):
