@@ -91,6 +91,11 @@ def _is_in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def if_several(strategy: object, devices: int) -> int:
+    """How many devices a recipe means by `${if_several:${trainer.strategy},7}`: one where its trainer is for one."""
+    return 1 if strategy == "auto" else devices
+
+
 def register() -> None:
     """Store every schema and make the resolvers above known; doing it again changes nothing."""
     store = ConfigStore.instance()
@@ -101,6 +106,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
     OmegaConf.register_new_resolver("member_folder", member_folder, replace=True)
     OmegaConf.register_new_resolver("fractions_of", fractions_of, replace=True)
+    OmegaConf.register_new_resolver("if_several", if_several, replace=True)
     OmegaConf.register_new_resolver("gpus_per_node", launcher_schema.gpus_per_node, replace=True)
 
 

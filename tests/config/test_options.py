@@ -116,6 +116,11 @@ def test_two_loggers_at_once():
     assert checked_settings(compose())["logger"] == {}
 
 
+@pytest.mark.parametrize(("trainer", "devices"), [("single_gpu", 1), ("fsdp", 7)])
+def test_a_recipe_runs_on_as_many_gpus_as_its_trainer_is_for(trainer, devices):
+    assert compose("experiment=museg_3b", f"trainer={trainer}").trainer.devices == devices
+
+
 @pytest.mark.parametrize("size", ["3b", "7b"])
 def test_released_hyper_parameters(size):
     settings = settings_of(f"experiment/museg_{size}")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-TRAINER = ("trainer.strategy=ddp", "trainer.devices=2")
+TRAINER = ("trainer=ddp_cpu",)
 
 
 def free_port() -> int:
