@@ -17,7 +17,7 @@ from museg.policy.lora import num_adapter_weights
 from museg.policy.sizes import DecoderSizes, TowerSizes, meta_model
 from museg.targets import TARGET, build
 from museg.training.memory import MOMENTS_BYTES, Counted, Holding, Plan, by_deepspeed, by_fsdp, peak, plan, whole
-from museg.training.memory_table import Room, as_table, gpu_room, host_room, size_text, verdict
+from museg.training.memory_table import as_table, gpu_room, host_room, size_text, too_few, verdict, while_loading
 from museg.training.step_memory import (
     AUTOCAST,
     BFLOAT16,
@@ -32,11 +32,15 @@ from museg.training.step_memory import (
 Settings = Mapping[str, Any]
 
 WEIGHT_BYTES = {"float32": 4, "bfloat16": 2}
+ALL_DEVICES = ("auto", -1)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run needs: `usual` with the longest videos, `longest` where short ones leave room for long completions."""
+    """What a run needs: `usual` with the longest videos, `longest` where short ones leave room for long completions.
+
+    `loading`: bytes that each process takes of the host's memory before a GPU has its weights.
+    """
 
     name: str
     counted: Counted
@@ -45,6 +49,7 @@ class Estimate:
     usual: Plan
     longest_tokens: int
     longest: Plan
+    loading: float
 
 
 def memory_text(settings: Settings) -> str:
@@ -60,7 +65,7 @@ def memory_text(settings: Settings) -> str:
         "",
         as_table(found.usual),
         "",
-        verdict(found.usual, room_of(trainer, found.world_size)),
+        *at_hand(found, settings),
     ]
     if found.longest_tokens > load.completion_tokens:
         moment, needed = peak(found.longest)
@@ -71,11 +76,20 @@ def memory_text(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def room_of(trainer: Settings, world_size: int) -> Room | None:
-    """The memory at hand where these processes would run."""
-    if is_on_gpu(trainer):
-        return gpu_room()
-    return host_room(ceil(world_size / trainer["num_nodes"]))
+def at_hand(found: Estimate, settings: Settings) -> list[str]:
+    """Whether the machine at hand is large enough."""
+    trainer = settings["trainer"]
+    num_processes = ceil(found.world_size / trainer["num_nodes"])
+    if not is_on_gpu(trainer):
+        return [verdict(found.usual, host_room(num_processes))]
+    lines = [verdict(found.usual, gpu_room()), *too_few(num_processes)]
+    if trainer["devices"] in ALL_DEVICES and not torch.cuda.is_available():
+        given = f"trainer.devices={trainer['devices']}"
+        lines.append(f"warning: {given} is counted as 1, for want of GPUs here: give the number there will be")
+    remedy = "Spread the processes over more machines (trainer.num_nodes)"
+    if settings["model"].get("dtype") == "float32" and (found.counted.is_adapter or "stage" in trainer["strategy"]):
+        remedy = "model.dtype=bfloat16 halves it: published weights are bfloat16, and what trains is kept in float32"
+    return [*lines, while_loading(found.loading, num_processes, remedy)]
 
 
 def estimate(settings: Settings) -> Estimate:
@@ -95,6 +109,7 @@ def estimate(settings: Settings) -> Estimate:
         usual=plan(shape, counted, holding, load, samples=samples),
         longest_tokens=longest.completion_tokens,
         longest=plan(shape, counted, holding, longest, samples=samples),
+        loading=loading_bytes(counted, holding, settings["model"]),
     )
 
 
@@ -128,6 +143,13 @@ def counted_of(model: Qwen2_5_VLForConditionalGeneration, node: Settings) -> Cou
         frozen_tower=0 if learns else sum(weight.numel() for weight in visual),
         is_adapter=is_adapter,
     )
+
+
+def loading_bytes(counted: Counted, holding: Holding, node: Settings) -> float:
+    """Of one process: the model, whatever is shared out later, and the copy of it that becomes the reference."""
+    numbers = counted.frozen if counted.is_adapter else counted.all
+    copies = 2 if holding.reference and not counted.is_adapter else 1
+    return copies * numbers * WEIGHT_BYTES[node.get("dtype", "float32")]
 
 
 def shape_of(model: Qwen2_5_VLForConditionalGeneration, settings: Settings) -> Shape:
@@ -200,6 +222,6 @@ def is_on_gpu(trainer: Settings) -> bool:
 def world_size_of(trainer: Settings) -> int:
     """Processes of the run; `auto` is what this machine has."""
     devices = trainer["devices"]
-    if devices in ("auto", -1):
+    if devices in ALL_DEVICES:
         devices = torch.cuda.device_count() if is_on_gpu(trainer) else 1
     return max(devices, 1) * trainer["num_nodes"]

@@ -67,13 +67,41 @@ def verdict(plan: Plan, room: Room | None) -> str:
     if room is None:
         return "warning: this machine has no GPU, so there is nothing to compare with"
     moment, needed = peak(plan)
-    needed *= room.num_processes
-    told = f"{size_text(needed)} during the {moment}, and {room.name} has {size_text(room.free_bytes)} free"
+    return compared(needed, f"during the {moment}", room, remedy(plan))
+
+
+def compared(num_bytes: float, when: str, room: Room, remedy: str) -> str:
+    """One line: whether there is so much for each of the processes, and the remedy where there is not."""
+    needed = num_bytes * room.num_processes
+    told = f"{size_text(needed)} {when}, and {room.name} has {size_text(room.free_bytes)} free"
     if fits(needed, room.free_bytes):
         return f"fits: {told}"
     if needed <= room.free_bytes:
-        return f"warning: tight: {told}; {HEADROOM:.0%} should be left for what is not counted. {remedy(plan)}"
-    return f"warning: too small: {told}. {remedy(plan)}"
+        return f"warning: tight: {told}; {HEADROOM:.0%} should be left for what is not counted. {remedy}"
+    return f"warning: too small: {told}. {remedy}"
+
+
+def too_few(num_processes: int) -> list[str]:
+    """A warning where this machine has GPUs, but not one for each process."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not 0 < found < num_processes:
+        return []
+    gpus = f"{found} GPU{'s' * (found > 1)}"
+    return [
+        f"warning: too few: {num_processes} processes want a GPU each, and this machine has {gpus}. Use "
+        f"trainer.devices={found}, with more machines by trainer.num_nodes"
+    ]
+
+
+def while_loading(num_bytes: float, num_processes: int, remedy: str) -> str:
+    """The host's memory, where each process loads the weights before a GPU takes them.
+
+    It is compared where there is a GPU: elsewhere another machine is meant.
+    """
+    when = f"in the host's memory, while the weights are loaded by {num_processes} process{'es' * (num_processes > 1)}"
+    if torch.cuda.is_available():
+        return compared(num_bytes, when, host_room(num_processes), remedy)
+    return f"{size_text(num_bytes * num_processes)} {when}"
 
 
 def remedy(plan: Plan) -> str:

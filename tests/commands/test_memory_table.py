@@ -4,6 +4,9 @@ import pytest
 
 from museg.commands import memory_table
 from museg.commands.memory_table import cell, main, table, understood
+from tests.config.options import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_rows_and_columns(monkeypatch):
@@ -19,10 +22,18 @@ def test_rows_and_columns(monkeypatch):
     figure = {trainer: float(figures[1].strip("*")) for trainer, figures in cells.items() if figures[1] != "-"}
     assert figure["`fsdp`"] < figure["`zero2`"] < figure["`ddp`"]
     assert all((figure[trainer] <= 72) == cells[trainer][1].startswith("**") for trainer in figure)
+    assert {trainer: [said[0], said[3]] for trainer, said in in_readme("7B").items()} == cells
+
+
+def in_readme(model):
+    """The rows of a model in README.md: trainer -> cells."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines()]
+    return {row[1]: row[2:] for row in rows if row[0] == model and len(row) == 6}
 
 
 def test_what_fits_depends_on_the_gpu():
     figure = cell(("experiment=museg_3b", "trainer=zero2"), 8, 80)
+    assert figure == in_readme("3B")["`zero2`"][3]
     assert figure == f"**{cell(('experiment=museg_3b', 'trainer=zero2'), 8, 24)}**"
 
 

@@ -1,15 +1,18 @@
 """`dry_run=memory`: published models at full size without their memory; the tiny model's estimate against its peak."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from museg.config.command_line import TRAIN, checked_arguments
-from museg.config.memory import counted_of, estimate, memory_text, sized_model
+from museg.config.memory import at_hand, counted_of, estimate, memory_text, sized_model
 from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.lora import num_adapter_weights
 from museg.targets import build
+from museg.training import memory_table
 from museg.training.memory import PARTS, peak, total
-from museg.training.memory_table import GIB, MIB
+from museg.training.memory_table import GIB, MIB, Room
 from tests.benchmarks.measure import peak_mib
 from tests.config.measured_step import prepared
 from tests.config.options import CONF, compose
@@ -111,6 +114,33 @@ def test_text_tells_all_parts_and_the_longest_completions():
     assert "leave room for completions of 3919 tokens" in text
     if not torch.cuda.is_available():
         assert "warning: this machine has no GPU" in text
+
+
+def with_gpus(monkeypatch, count, host_gib):
+    """A machine with so many GPUs of 80 GiB and so much memory; with none, what it has does not matter."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (80 * GIB, 80 * GIB))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "made up")
+    monkeypatch.setattr(memory_table, "host_room", lambda processes: Room("this machine", host_gib * GIB, processes))
+
+
+def test_the_machine_at_hand_has_gpus_and_memory_for_loading_or_not(monkeypatch):
+    settings = settings_of("experiment=museg_7b")
+    found = estimate(settings)
+    # weights and the reference's copy in float32, in each of 8 processes
+    assert found.loading == 2 * 4 * PUBLISHED["7b"]
+    with_gpus(monkeypatch, 8, host_gib=600)
+    assert [line.partition(":")[0] for line in at_hand(found, settings)] == ["fits", "fits"]
+    with_gpus(monkeypatch, 2, host_gib=400)
+    told = "\n".join(at_hand(found, settings))
+    assert "too few: 8 processes want a GPU each, and this machine has 2 GPUs. Use trainer.devices=2" in told
+    assert "warning: too small: 494.3 GiB in the host's memory, while the weights are loaded by 8 processes" in told
+    assert "model.dtype=bfloat16 halves it" in told
+    with_gpus(monkeypatch, 0, host_gib=1)
+    unknown = settings | {"trainer": settings["trainer"] | {"devices": "auto"}}
+    assert "trainer.devices=auto is counted as 1" in "\n".join(at_hand(replace(found, world_size=1), unknown))
+    assert at_hand(found, settings)[-1].startswith("494.3 GiB in the host's memory")  # of another machine
 
 
 def test_a_folder_tells_its_size_and_an_unknown_name_is_refused(tmp_path):
