@@ -25,9 +25,18 @@ def _hints(error: Exception) -> Iterator[str]:
         yield from closest(wanted, error.options or [])
     cause = _find_cause(error)
     if isinstance(cause, ValidationError):
-        yield str(cause).splitlines()[0]
+        yield _several_settings(cause) or str(cause).splitlines()[0]
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and isinstance(cause.parent_node, DictConfig):
         yield from _unknown_key(cause)
+
+
+def _several_settings(error: ValidationError) -> str:
+    """What to set where a value was given for a group of settings; empty where none was."""
+    group = error.parent_node.get(error.key) if isinstance(error.parent_node, DictConfig) else None
+    keys = [str(key) for key in group if key != "_target_"] if isinstance(group, DictConfig) else []
+    if not keys:
+        return ""
+    return f"{error.full_key} holds several settings ({', '.join(keys)}): write {error.full_key}.{keys[0]}=..."
 
 
 def _find_cause(error: BaseException | None) -> OmegaConfBaseException | None:

@@ -47,3 +47,9 @@ def test_a_wrong_type_is_named(override, reason):
 
 def test_nothing_is_suggested_for_what_resembles_nothing():
     assert list(closest("qqq", ["sequential", "maximum"])) == []
+
+
+def test_a_value_in_the_place_of_several_settings():
+    message = explained("model.lora=16")
+    told = "model.lora holds several settings (rank, alpha, dropout, targets): write model.lora.rank=..."
+    assert told in message and "is not a subclass" not in message
