@@ -1,16 +1,14 @@
 """A policy as an ordinary Hugging Face folder, which other software loads and serves without this package."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import transformers
 from transformers import GenerationConfig
 
 from museg.files import share_as_usual
-from museg.policy.loading import Policy, SpecialIds
+from museg.policy.loading import Policy, SpecialIds, without_progress_bars
 from museg.video.budget import TEMPORAL_FACTOR, FrameBudget
 from museg.video.patches import CLIP_MEAN, CLIP_STD
 
@@ -35,7 +33,7 @@ def export(
     """
     folder, vision = Path(folder), policy.model.config.vision_config
     policy.model.generation_config = generation_config(policy.ids)
-    with _without_progress_bars():
+    with without_progress_bars():
         policy.model.save_pretrained(folder, max_shard_size=max_shard_size)
     share_as_usual(*folder.glob("*.safetensors"))
     policy.tokenizer.save_pretrained(folder)
@@ -100,15 +98,3 @@ def _patches(vision_config: Any) -> dict[str, Any]:
 
 def _write(file: Path, facts: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Keep the library's own bars off the terminal while a run shows its progress."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()

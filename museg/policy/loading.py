@@ -2,12 +2,14 @@
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
@@ -123,7 +125,9 @@ def load_pretrained(
     if gradient_checkpointing:
         # its successor activation_checkpointing_enable is not in every supported version; this name goes with version 6
         has_dropout = policy.lora is not None and policy.lora.dropout > 0  # else there is no random state to keep
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": has_dropout})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*gradient_checkpointing_enable.*", FutureWarning)
+            policy.model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": has_dropout})
     return policy
 
 
@@ -150,7 +154,8 @@ def load_checkpoint(path: str, *, dtype: str = "float32", attention: str = "sdpa
             f"{asked} holds no Qwen2.5-VL checkpoint: config.json there should have model_type "
             f"'qwen2_5_vl', not {model_type!r}"
         )
-    with _told_as_damage(path, asked):
+    is_another = torch.distributed.is_initialized() and torch.distributed.get_rank() > 0
+    with _told_as_damage(path, asked), without_progress_bars() if is_another else nullcontext():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model, found = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path,
@@ -162,6 +167,18 @@ def load_checkpoint(path: str, *, dtype: str = "float32", attention: str = "sdpa
         )
     _check_weights(asked, found)
     return as_policy(model, tokenizer)
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep the library's own bars off the terminal, where a run or another process shows its progress."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
 
 
 @contextmanager

@@ -30,6 +30,16 @@ def folder(policy, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_several_processes_the_first_shows_that_it_loads(folder, rank, monkeypatch, capsys):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a name that the library is to drop
+        load_pretrained(path=str(folder), gradient_checkpointing=True)
+    assert ("Loading weights" in capsys.readouterr().err) == (rank == 0)
+
+
 def test_an_exported_folder_is_an_ordinary_checkpoint(policy, folder):
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
     for name, weight in policy.model.state_dict().items():
