@@ -1,7 +1,7 @@
 """Clips decoded ahead of training in worker processes that may hang or die without taking the run with them.
 
-Each clip is decoded by decord, then, should that fail, time out or crash, by PyAV in a new task; a clip that neither
-reads is quarantined and its examples are left out of their step, never replaced by others.
+Each clip is decoded by decord, then, should that fail, time out or crash, by PyAV in a new task, a picture by Pillow;
+one that none of them reads is quarantined and its examples are left out of their step, never replaced by others.
 """
 
 import multiprocessing
@@ -26,7 +26,8 @@ from museg.data.examples import GroundingExample
 from museg.data.frame_cache import CachedVideo
 from museg.data.quarantine import Quarantine
 from museg.video.budget import FrameBudget
-from museg.video.decoding import Reader, SampledVideo, available_decoders, read_video
+from museg.video.decoding import Reader, SampledVideo
+from museg.video.pictures import decoders_of, read_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class ClipLoader:
         quarantine_file: Path,
         writes_quarantine: bool = True,
         cache_mib: float = 0,
-        read: Reader = read_video,
+        read: Reader = read_media,
     ) -> None:
         if num_workers < 0 or steps_ahead < 0 or cache_mib < 0 or not timeout_s > 0:
             raise ValueError(
@@ -99,7 +100,7 @@ class ClipLoader:
             for decoding in list(under_way.values()):
                 decoding.advance()
             for step, examples in islice(plan, num_steps - len(window)):
-                window.append((step, examples, [self._start(under_way, example.video) for example in examples]))
+                window.append((step, examples, [self._start(under_way, example) for example in examples]))
 
         with ThreadPoolExecutor(1) as thread:
             ahead = thread.submit(look_ahead, 1 + self.steps_ahead)
@@ -144,22 +145,24 @@ class ClipLoader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, under_way: WeakValueDictionary, video: str) -> ClipDecoding:
-        file = self._file_of(video)
+    def _start(self, under_way: WeakValueDictionary, example: GroundingExample) -> ClipDecoding:
+        file = self._file_of(example)
         decoding = under_way.get(file)
         if decoding is None:
-            decoding = under_way[file] = self._new_decoding(video, file)
+            decoding = under_way[file] = self._new_decoding(example, file)
         return decoding
 
-    def _file_of(self, video: str) -> str:
+    def _file_of(self, example: GroundingExample) -> str:
         """The video's name, and which file has it now: one that takes its place, or is written anew, is another."""
+        name = f"{example.media} {example.video}"
         try:
-            facts = resolve_video(self.video_root, video).stat()
+            facts = resolve_video(self.video_root, example.video).stat()
         except (ValueError, OSError):
-            return video
-        return f"{video} {facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
+            return name
+        return f"{name} {facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
 
-    def _new_decoding(self, video: str, file: str) -> ClipDecoding:
+    def _new_decoding(self, example: GroundingExample, file: str) -> ClipDecoding:
+        video = example.video
         if video in self.quarantine:
             return ClipDecoding.failed(self.quarantine.reasons(video))
         if (clip := self._cache.get(file)) is not None:
@@ -168,7 +171,7 @@ class ClipLoader:
             path = resolve_video(self.video_root, video)
         except ValueError as error:
             return ClipDecoding.failed({"path": str(error)})
-        return ClipDecoding(partial(self._submit, path), available_decoders(), self.timeout_s, file)
+        return ClipDecoding(partial(self._submit, path), decoders_of(example.media == "image"), self.timeout_s, file)
 
     def _submit(self, path: Path, decoder: str) -> Task:
         if self.num_workers == 0:
@@ -192,7 +195,7 @@ class ClipLoader:
                 continue
             if is_new:
                 self._count(video, by_second_decoder=bool(decoding.reasons))
-                if self._file_of(example.video) == decoding.file:  # else it may show what came in its place meanwhile
+                if self._file_of(example) == decoding.file:  # else it may show what came in its place meanwhile
                     self._cache.put(decoding.file, video)
             clips.append(LoadedClip(example, position, video))
         return StepBatch(step, clips, num_asked=len(examples))

@@ -1,4 +1,4 @@
-"""Sampled frames kept on disk, so that a video is decoded once for all steps, runs, processes and evaluations."""
+"""Sampled frames kept on disk: a video or picture is decoded once for all steps, runs, processes and evaluations."""
 
 import functools
 import hashlib
@@ -13,13 +13,14 @@ from safetensors.numpy import load, save
 from museg.data.disk_cache import DiskCache
 from museg.files import sha256_of, sources_sha256, version_of
 from museg.video import budget as frame_budget
-from museg.video import decoders, decoding, patches, sampling
+from museg.video import decoders, decoding, patches, pictures, sampling
 from museg.video.budget import FrameBudget
-from museg.video.decoding import Reader, SampledVideo, check_container, read_video
+from museg.video.decoding import Reader, SampledVideo, check_container
+from museg.video.pictures import PICTURE_DECODER, check_picture, read_media
 
-CODE_SHA256 = sources_sha256(frame_budget, sampling, decoders, decoding, patches)
+CODE_SHA256 = sources_sha256(frame_budget, sampling, decoders, decoding, patches, pictures)
 """Of the code that makes frames of a file: another text of it begins a new set of frames."""
-DECIDING_PACKAGES = ("torch", "av", "decord")
+DECIDING_PACKAGES = ("torch", "av", "decord", "pillow")
 """Libraries that decode and resize; another version of one begins a new set of frames."""
 
 
@@ -35,28 +36,28 @@ class CachedVideo(SampledVideo):
 
 @dataclass(frozen=True)
 class CachedReader:
-    """Reads a video like `read_video`, from `cache` where its frames are kept there; runs in decoding workers.
+    """Reads a video or picture like `read_media`, from `cache` where it is kept there; runs in decoding workers.
 
     The file's content, not its name or its times, says which frames are meant, so a video that changed is decoded
-    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept. The
-    decoder is not part of the key: both give the same bytes (and the same times, but for the rounding of decord's to
-    single precision).
+    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept. Which
+    decoder reads a video is not part of the key: both give the same bytes (and the same times, but for the rounding of
+    decord's to single precision).
     """
 
     cache: DiskCache
 
     def __call__(self, path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
         """The frames as they would be decoded now. Raises UnreadableVideo where that fails."""
-        key = _key_of(path, budget)
+        key = _key_of(path, budget, decoder)
         if key is None:
-            return read_video(path, budget, decoder)
+            return read_media(path, budget, decoder)
         payload = self.cache.get(key)
         video = None if payload is None else _unpacked(payload)
         if video is not None:
             return _cached(video, is_from_disk=True)
-        video = read_video(path, budget, decoder)
+        video = read_media(path, budget, decoder)
         trouble = None
-        if _key_of(path, budget) == key:
+        if _key_of(path, budget, decoder) == key:
             try:
                 self.cache.put(key, _packed(video))
             except OSError as error:
@@ -67,13 +68,17 @@ class CachedReader:
 def frame_reader(folder: str | Path, max_gib: float) -> Reader:
     """Reads through a cache of `max_gib` GiB in `folder`; decodes always where that is 0."""
     cache = DiskCache.of_gib(folder, max_gib)
-    return CachedReader(cache) if cache else read_video
+    return CachedReader(cache) if cache else read_media
 
 
-def frames_key(path: Path, budget: FrameBudget) -> str:
-    """What decides the frames, as 64 hexadecimal digits. Raises OSError or ValueError for what is no video file."""
-    check_container(path)
+def frames_key(path: Path, budget: FrameBudget, *, is_picture: bool = False) -> str:
+    """What decides the frames, as 64 hexadecimal digits. Raises OSError or ValueError for what is no such file.
+
+    A file may be both, as a moving picture: read as a picture it has one frame.
+    """
+    (check_picture if is_picture else check_container)(path)
     described = {
+        "is_picture": is_picture,
         "code": CODE_SHA256,
         "versions": _versions(),
         "budget": asdict(budget),
@@ -82,10 +87,10 @@ def frames_key(path: Path, budget: FrameBudget) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _key_of(path: Path, budget: FrameBudget) -> str | None:
+def _key_of(path: Path, budget: FrameBudget, decoder: str) -> str | None:
     """The key, or None for a file that decoding will refuse, with a better reason."""
     try:
-        return frames_key(Path(path), budget)
+        return frames_key(Path(path), budget, is_picture=decoder == PICTURE_DECODER)
     except (OSError, ValueError):
         return None
 

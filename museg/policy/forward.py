@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import Cache
 
 from museg.policy.loading import Policy
+from museg.policy.positions import is_visual
 from museg.policy.processing import PromptBatch
 from museg.video.patches import patchify
 
@@ -24,21 +25,21 @@ CAUSAL_ONLY = {"full_attention": None}
 
 
 def encode_video(policy: Policy, video: "SampledVideo") -> Tensor:
-    """Return the features [video tokens, hidden] of one clip, which depend on nothing but its frames."""
+    """Return the features [visual tokens, hidden] of one clip or picture, which depend on nothing but its frames."""
     pixel_values, grid = patchify(torch.as_tensor(video.frames).to(policy.device))
     grid_thw = torch.tensor([grid], device=policy.device)
     return policy.model.model.visual(pixel_values, grid_thw=grid_thw).pooler_output
 
 
 def embed_prompts(policy: Policy, batch: PromptBatch) -> Tensor:
-    """Return the prompts' input embeddings [B, P, hidden], with the video's features at its placeholders."""
+    """Return the prompts' input embeddings [B, P, hidden], with the features of what they show at the placeholders."""
     model = policy.model.model
     embeds = model.language_model.embed_tokens(batch.input_ids)  # [B, P, hidden]
     features = batch.features
     if features is None:
-        features = model.visual(batch.pixel_values_videos, grid_thw=batch.video_grid_thw).pooler_output
-    is_video = (batch.input_ids == policy.ids.video_id) & batch.attention_mask.bool()
-    return embeds.masked_scatter(is_video[..., None], features.to(embeds.dtype))
+        features = model.visual(batch.pixel_values, grid_thw=batch.grid_thw).pooler_output
+    is_placeholder = is_visual(batch.input_ids, policy.ids.video_id, policy.ids.image_id) & batch.attention_mask.bool()
+    return embeds.masked_scatter(is_placeholder[..., None], features.to(embeds.dtype))
 
 
 def left_aligned(policy: Policy, batch: PromptBatch) -> tuple[Tensor, Tensor]:

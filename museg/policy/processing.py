@@ -1,6 +1,6 @@
 """From loaded clips and a wording to the tensors of a batch of prompts.
 
-Shapes: B prompts; P prompt tokens, padded on the left; patches of all videos stacked.
+Shapes: B prompts; P prompt tokens, padded on the left; patches of all videos and pictures stacked.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts with one video each, padded on the left."""
+    """Prompts with one video or picture each, padded on the left; the grid of a picture has one step in time."""
 
     input_ids: Tensor  # [B, P] long
     attention_mask: Tensor  # [B, P] long, 1 at tokens
-    pixel_values_videos: Tensor  # [patches, 1176] float32; no patches in a batch built without pixels
-    video_grid_thw: Tensor  # [B, 3] long, patches in time, height and width
-    second_per_grid_ts: Tensor  # [B] float32, seconds per step in time of the grid
+    pixel_values: Tensor  # [patches, 1176] float32; no patches in a batch built without pixels
+    grid_thw: Tensor  # [B, 3] long, patches in time, height and width
+    second_per_grid_ts: Tensor  # [B] float32, seconds per step in time of the grid; 0 for a picture
     position_ids: Tensor  # [3, B, P] long, rotary positions in time, height and width
     next_position: Tensor  # [B] long, rotary position of a completion's first token
     examples: tuple[GroundingExample, ...]
-    features: Tensor | None = None  # [video tokens of all prompts, hidden] of the vision tower where they are known
+    features: Tensor | None = None  # [visual tokens of all prompts, hidden] of the vision tower where they are known
 
     @property
     def num_padding(self) -> Tensor:
@@ -49,18 +49,18 @@ class PromptBatch:
         """Return the batch of the prompts at `indices`, in that order, without padding that all of them share."""
         index = torch.as_tensor(indices, dtype=torch.long, device=self.input_ids.device)
         padding = int(self.num_padding[index].min())
-        sizes = self.video_grid_thw.prod(dim=1)  # [B] patches of each video
+        sizes = self.grid_thw.prod(dim=1)  # [B] patches of each video or picture
 
         def chosen(rows: Tensor) -> Tensor:
-            """Those of the chosen videos: as many per patch as the whole has, be it none."""
+            """Those of the chosen ones: as many per patch as the whole has, be it none."""
             parts = rows.split((sizes * len(rows) // sizes.sum().clamp(min=1)).tolist())
             return torch.cat([parts[i] for i in indices])
 
         return PromptBatch(
             input_ids=self.input_ids[index, padding:],
             attention_mask=self.attention_mask[index, padding:],
-            pixel_values_videos=chosen(self.pixel_values_videos),
-            video_grid_thw=self.video_grid_thw[index],
+            pixel_values=chosen(self.pixel_values),
+            grid_thw=self.grid_thw[index],
             second_per_grid_ts=self.second_per_grid_ts[index],
             position_ids=self.position_ids[:, index, padding:],
             next_position=self.next_position[index],
@@ -81,7 +81,7 @@ def build_prompt_batch(
 
     Frames travel there as uint8; normalising them and cutting them into patches is the device's work.
 
-    Nothing is ever cut off: video tokens lost to truncation would shift every time the model reads. Where `features`
+    Nothing is ever cut off: visual tokens lost to truncation would shift every time the model reads. Where `features`
     hands out what the vision tower makes of the clips, the batch has that instead of pixels.
 
     Raises:
@@ -94,29 +94,30 @@ def build_prompt_batch(
     patches, grids, rows = [], [], []
     for clip in clips:
         grid = _patch_grid(policy, clip)
-        num_video_tokens = _num_video_tokens(policy, grid)
+        num_visual_tokens = _num_visual_tokens(policy, grid)
         if features is None:
             patches.append(patchify(torch.as_tensor(clip.video.frames).to(policy.device))[0])
         grids.append(grid)
-        rows.append(_prompt_ids(policy, clip.example, wording, num_video_tokens))
-        _check_room(clip.example, len(rows[-1]), num_video_tokens, grid, max_context_tokens)
+        rows.append(_prompt_ids(policy, clip.example, wording, num_visual_tokens))
+        _check_room(clip.example, len(rows[-1]), num_visual_tokens, grid, max_context_tokens)
     input_ids, attention_mask = _pad_left(rows, policy.ids.pad_id)
-    video_grid_thw = torch.tensor(grids)
+    grid_thw = torch.tensor(grids)
     second_per_grid_ts = torch.tensor([vision.temporal_patch_size / clip.video.sample_rate_fps for clip in clips])
     position_ids, next_position = prompt_position_ids(
         input_ids,
         attention_mask,
-        video_grid_thw,
+        grid_thw,
         second_per_grid_ts,
         video_id=policy.ids.video_id,
+        image_id=policy.ids.image_id,
         spatial_merge_size=vision.spatial_merge_size,
         tokens_per_second=vision.tokens_per_second,
     )
     return PromptBatch(
         input_ids=input_ids,
         attention_mask=attention_mask,
-        pixel_values_videos=torch.cat(patches) if patches else torch.empty(0, PATCH_VALUES),
-        video_grid_thw=video_grid_thw,
+        pixel_values=torch.cat(patches) if patches else torch.empty(0, PATCH_VALUES),
+        grid_thw=grid_thw,
         second_per_grid_ts=second_per_grid_ts,
         position_ids=position_ids,
         next_position=next_position,
@@ -126,8 +127,8 @@ def build_prompt_batch(
 
 
 def num_prompt_tokens(policy: Policy, clip: "LoadedClip", wording: PromptWording) -> int:
-    """Return how many tokens the clip's prompt has, those of the video included."""
-    return len(_prompt_ids(policy, clip.example, wording, _num_video_tokens(policy, _patch_grid(policy, clip))))
+    """Return how many tokens the clip's prompt has, those of the video or picture included."""
+    return len(_prompt_ids(policy, clip.example, wording, _num_visual_tokens(policy, _patch_grid(policy, clip))))
 
 
 def encode_completions(policy: Policy, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -148,24 +149,25 @@ def _patch_grid(policy: Policy, clip: "LoadedClip") -> tuple[int, int, int]:
     )
 
 
-def _num_video_tokens(policy: Policy, grid: Sequence[int]) -> int:
+def _num_visual_tokens(policy: Policy, grid: Sequence[int]) -> int:
     return grid[0] * grid[1] * grid[2] // policy.model.config.vision_config.spatial_merge_size**2
 
 
-def _prompt_ids(policy: Policy, example: GroundingExample, wording: PromptWording, num_video_tokens: int) -> list[int]:
+def _prompt_ids(policy: Policy, example: GroundingExample, wording: PromptWording, num_visual_tokens: int) -> list[int]:
     before, after = render_prompt(wording, example.query)
     before_ids, after_ids = (policy.tokenizer.encode(text, add_special_tokens=False) for text in (before, after))
-    return [*before_ids, *[policy.ids.video_id] * num_video_tokens, *after_ids]
+    placeholder = policy.ids.image_id if example.media == "image" else policy.ids.video_id
+    return [*before_ids, *[placeholder] * num_visual_tokens, *after_ids]
 
 
 def _check_room(
-    example: GroundingExample, num_tokens: int, num_video_tokens: int, grid: Sequence[int], max_context_tokens: int
+    example: GroundingExample, num_tokens: int, num_visual_tokens: int, grid: Sequence[int], max_context_tokens: int
 ) -> None:
     if num_tokens < max_context_tokens:
         return
     raise ValueError(
-        f"prompt of example {example.example_id!r} ({example.video}) has {num_tokens} tokens, {num_video_tokens} of "
-        f"them video (grid t x h x w = {grid[0]} x {grid[1]} x {grid[2]}), but "
+        f"prompt of example {example.example_id!r} ({example.video}) has {num_tokens} tokens, {num_visual_tokens} of "
+        f"them {example.media} (grid t x h x w = {grid[0]} x {grid[1]} x {grid[2]}), but "
         f"rollout.max_context_tokens={max_context_tokens} must also hold the completion: lower "
         "video.budget.total_pixels or video.budget.max_frames, or raise rollout.max_context_tokens"
     )

@@ -97,7 +97,12 @@ def available_decoders() -> tuple[str, ...]:
 
 
 def check_container(path: Path) -> None:
-    """Raise ValueError unless `path` is a regular file that begins like a video container.
+    """Raise ValueError unless `path` is a regular file that begins like a video container."""
+    check_file(path, CONTAINER_MARKS, "a video container (mp4, mov, webm, mkv, avi, flv, ogg, asf, mpeg)")
+
+
+def check_file(path: Path, marks: Iterable[tuple[int, tuple[bytes, ...]]], kind: str) -> None:
+    """Raise ValueError unless `path` is a regular file with one of `marks` (offset, bytes) and so of the named kind.
 
     The first bytes are looked at here because the libraries would also follow play lists, which name other files.
     """
@@ -109,8 +114,8 @@ def check_container(path: Path) -> None:
         head = file.read(16)
     if not head:
         raise ValueError("file is empty")
-    if not any(head[offset:].startswith(marks) for offset, marks in CONTAINER_MARKS):
-        raise ValueError("is not a video container (mp4, mov, webm, mkv, avi, flv, ogg, asf, mpeg)")
+    if not any(head[offset:].startswith(begins) for offset, begins in marks):
+        raise ValueError(f"is not {kind}")
 
 
 def _read(video: DecordVideo | PyAVVideo, budget: FrameBudget) -> SampledVideo:

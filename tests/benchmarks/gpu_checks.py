@@ -111,7 +111,7 @@ class Checks:
     def vision_windows(self) -> dict[str, float]:
         """All windows of one length in one call, against one call for each."""
         visual = self.policy.model.model.visual
-        inputs = (self.prompts.pixel_values_videos, self.prompts.video_grid_thw)
+        inputs = (self.prompts.pixel_values, self.prompts.grid_thw)
         found = visual(inputs[0], grid_thw=inputs[1]).pooler_output
         visual.config._attn_implementation = "sdpa"
         right = visual(inputs[0], grid_thw=inputs[1]).pooler_output

@@ -205,8 +205,8 @@ def made_prompts(policy: Policy, setting: Setting, num_prompts: int) -> PromptBa
     return PromptBatch(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values_videos=pixels,
-        video_grid_thw=grid,
+        pixel_values=pixels,
+        grid_thw=grid,
         second_per_grid_ts=seconds,
         position_ids=positions[0],
         next_position=positions[1],

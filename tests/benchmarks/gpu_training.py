@@ -74,7 +74,7 @@ class Trained:
     def see(self) -> Tensor:
         """Features of one video."""
         visual = self.policy.model.model.visual
-        return visual(self.prompt.pixel_values_videos, grid_thw=self.prompt.video_grid_thw).pooler_output
+        return visual(self.prompt.pixel_values, grid_thw=self.prompt.grid_thw).pooler_output
 
     @torch.no_grad()
     def embed(self) -> Tensor:

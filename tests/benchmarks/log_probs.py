@@ -73,8 +73,8 @@ def released_log_probs(policy: Policy, batch: PromptBatch, ids: Tensor, mask: Te
     input_ids = torch.cat([batch.input_ids.expand(num_generations, -1), ids], dim=1)
     logits = policy.model(
         input_ids=input_ids,
-        pixel_values_videos=batch.pixel_values_videos.repeat(num_generations, 1),
-        video_grid_thw=batch.video_grid_thw.repeat(num_generations, 1),
+        pixel_values_videos=batch.pixel_values.repeat(num_generations, 1),
+        video_grid_thw=batch.grid_thw.repeat(num_generations, 1),
         position_ids=torch.cat([batch.position_ids.expand(-1, num_generations, -1), steps], dim=2),
         use_cache=False,
     ).logits[:, :-1]

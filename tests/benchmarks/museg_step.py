@@ -127,8 +127,8 @@ def text_prompt(policy: Policy, setup: Setup) -> PromptBatch:
     return PromptBatch(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values_videos=torch.empty(0, PATCH_VALUES),
-        video_grid_thw=torch.zeros(1, 3, dtype=torch.long),
+        pixel_values=torch.empty(0, PATCH_VALUES),
+        grid_thw=torch.zeros(1, 3, dtype=torch.long),
         second_per_grid_ts=torch.ones(1),
         position_ids=torch.arange(length).expand(3, 1, -1),
         next_position=torch.tensor([length]),

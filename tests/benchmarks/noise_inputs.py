@@ -33,8 +33,8 @@ def made_inputs(policy: Policy, shape: Shape) -> Inputs:
     batch = PromptBatch(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values_videos=torch.randn(int(grid.prod()), 1176, generator=generator),
-        video_grid_thw=grid,
+        pixel_values=torch.randn(int(grid.prod()), 1176, generator=generator),
+        grid_thw=grid,
         second_per_grid_ts=torch.ones(1),
         position_ids=positions,
         next_position=next_position,

@@ -69,8 +69,8 @@ def generated(
     output = policy.model.generate(
         input_ids=batch.input_ids.repeat(copies, 1),
         attention_mask=batch.attention_mask.repeat(copies, 1),
-        pixel_values_videos=batch.pixel_values_videos.repeat(copies, 1),
-        video_grid_thw=batch.video_grid_thw.repeat(copies, 1),
+        pixel_values_videos=batch.pixel_values.repeat(copies, 1),
+        video_grid_thw=batch.grid_thw.repeat(copies, 1),
         second_per_grid_ts=batch.second_per_grid_ts.repeat(copies),
         mm_token_type_ids=2 * batch.input_ids.eq(policy.ids.video_id).int().repeat(copies, 1),
         position_ids=torch.cat([text_positions, batch.position_ids]).repeat(1, copies, 1),

@@ -200,4 +200,4 @@ def test_a_policy_in_bfloat16_keeps_its_frequencies():
     assert {buffer.dtype for buffer in policy.model.buffers()} == {torch.float32}
     batch = made_prompts(policy, QUICK, 2)
     assert int((batch.input_ids == policy.ids.video_id).sum()) == 2 * QUICK.video_tokens
-    assert batch.pixel_values_videos.shape == (2 * 3 * 6 * 6, 1176)
+    assert batch.pixel_values.shape == (2 * 3 * 6 * 6, 1176)

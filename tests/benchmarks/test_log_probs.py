@@ -24,7 +24,7 @@ def test_inputs_have_the_asked_shape():
     assert batch.input_ids.shape == (1, 160) and ids.shape == mask.shape == (3, 6) and num_generations == 3
     # two steps of 48 tokens leave 64 for the text; one more step would not
     assert int((batch.input_ids == policy.ids.video_id).sum()) == 2 * 48
-    assert batch.pixel_values_videos.shape == (2 * 12 * 16, 1176)
+    assert batch.pixel_values.shape == (2 * 12 * 16, 1176)
 
 
 def test_all_sides_are_measured_and_agree():

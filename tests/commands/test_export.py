@@ -103,8 +103,8 @@ def read_elsewhere(folder, batches, tmp_path):
         inputs = {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
-            "pixel_values_videos": batch.pixel_values_videos,
-            "video_grid_thw": batch.video_grid_thw,
+            "pixel_values_videos": batch.pixel_values,
+            "video_grid_thw": batch.grid_thw,
             "second_per_grid_ts": batch.second_per_grid_ts,
             "mm_token_type_ids": 2 * batch.input_ids.eq(video_id).int(),
         }

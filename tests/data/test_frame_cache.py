@@ -18,6 +18,7 @@ from museg.data.disk_cache import HEAD_BYTES, DiskCache
 from museg.data.frame_cache import CachedReader, frame_reader, frames_key
 from museg.video.budget import FrameBudget
 from museg.video.decoding import SampledVideo, UnreadableVideo, available_decoders, read_video
+from museg.video.pictures import read_media
 from tests.data.test_clips import example
 from tests.shared import unavailable
 from tests.video import made_files
@@ -60,7 +61,7 @@ def test_every_part_of_a_sampled_video_survives(tmp_path, clip):
 def test_no_decoder_is_started_for_frames_that_are_kept(tmp_path, clip, monkeypatch):
     read = reader(tmp_path)
     expected = read(clip, BUDGET, DECODER)
-    monkeypatch.setattr("museg.data.frame_cache.read_video", None)
+    monkeypatch.setattr("museg.data.frame_cache.read_media", None)
     for decoder in ("decord", "pyav"):
         assert_same(read(clip, BUDGET, decoder), expected)
 
@@ -120,7 +121,7 @@ def test_frames_of_a_file_replaced_while_it_was_decoded_are_not_kept(tmp_path, c
         clip.write_bytes(other)
         return read_video(path, budget, decoder)
 
-    monkeypatch.setattr("museg.data.frame_cache.read_video", replaced_then_read)
+    monkeypatch.setattr("museg.data.frame_cache.read_media", replaced_then_read)
     assert not read(clip, BUDGET, DECODER).is_from_disk
     monkeypatch.undo()
     clip.write_bytes(first)
@@ -261,7 +262,7 @@ def test_a_loader_counts_what_was_decoded_and_what_was_kept(tmp_path, many, num_
 
 
 def test_size_zero_is_no_cache_at_all(tmp_path):
-    assert frame_reader(tmp_path, 0) is read_video
+    assert frame_reader(tmp_path, 0) is read_media
 
 
 def test_a_full_disk_costs_one_line_and_no_frames(tmp_path, many, capsys):

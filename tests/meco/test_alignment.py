@@ -340,7 +340,7 @@ def test_videos_of_different_grids_in_one_batch(policy):
     batch = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
     assert batch.num_padding.unique().numel() > 1
     embeds = embed_prompts(policy, batch)
-    for row, (clip, grid) in enumerate(zip(clips, batch.video_grid_thw, strict=True)):
+    for row, (clip, grid) in enumerate(zip(clips, batch.grid_thw, strict=True)):
         is_video = (batch.input_ids[row] == policy.ids.video_id) & batch.attention_mask[row].bool()
         found = pooled_steps(embeds[row][is_video], grid, 2)
         assert len(found) == grid[0] == -(-len(clip.video.frames) // 2)
@@ -360,7 +360,7 @@ def test_gradients_reach_the_model(policy):
     with captured_states(policy, [-2, -1]) as states:
         embeds = torch.cat([embed_prompts(policy, batch), texts], dim=1)
         run_decoder(policy, embeds, torch.cat([batch.position_ids, steps], dim=2))
-    pooled = pooled_steps(states[-1][0, row == policy.ids.video_id], batch.video_grid_thw[0], 2)
+    pooled = pooled_steps(states[-1][0, row == policy.ids.video_id], batch.grid_thw[0], 2)
     (rows,), scale = heads([states[-2][0, ids.comes_next(row)]], [pooled])
     targets = torch.as_tensor(span_targets(spans, len(pooled), float(batch.second_per_grid_ts[0])))
     structural_loss([AlignedSample(rows, targets, [span.kind for span in spans])], scale).backward()

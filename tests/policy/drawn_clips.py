@@ -1,4 +1,4 @@
-"""Clips of random pixels and a tiny policy, for tests that need prompts but no video file."""
+"""Clips and pictures of random pixels, and prompts about them, for tests that need no video file."""
 
 from dataclasses import replace
 
@@ -38,6 +38,14 @@ def drawn_clip(
     )
     times_s = np.arange(num_frames) / sample_rate_fps
     return LoadedClip(example, index, SampledVideo(frames, times_s, sample_rate_fps, duration_s, num_frames))
+
+
+def drawn_picture(index: int, *, height_px: int = 56, width_px: int = 84, query: str | None = None) -> LoadedClip:
+    """A picture of noise that depends on `index`, as it is read from a file."""
+    clip = drawn_clip(index, query=query)
+    frames = np.random.default_rng(index).integers(0, 256, (1, 3, height_px, width_px), dtype=np.uint8)
+    example = replace(clip.example, video=f"{index}.jpg", targets=(), duration_s=None, response="Noise.", media="image")
+    return LoadedClip(example, index, SampledVideo(frames, np.zeros(1), float("inf"), 0.0, 1))
 
 
 def drawn_batch(policy: Policy, num_prompts: int, **clip: object) -> PromptBatch:

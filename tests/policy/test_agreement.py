@@ -75,8 +75,8 @@ def test_greedy_tokens_from_the_cache_are_those_of_a_full_forward(policy, fps):
         with torch.no_grad():
             logits = policy.model(
                 input_ids=torch.cat([alone.input_ids[0], completion])[None],
-                pixel_values_videos=alone.pixel_values_videos,
-                video_grid_thw=alone.video_grid_thw,
+                pixel_values_videos=alone.pixel_values,
+                video_grid_thw=alone.grid_thw,
                 position_ids=torch.cat([alone.position_ids, steps.expand(3, 1, -1)], dim=2),
                 use_cache=False,
             ).logits[0, num_prompt - 1 : -1]
@@ -90,7 +90,7 @@ def test_the_librarys_own_positions_would_not_agree(policy):
     theirs, _ = policy.model.model.get_rope_index(
         alone.input_ids,
         mm_token_type_ids=2 * alone.input_ids.eq(policy.ids.video_id).int(),
-        video_grid_thw=alone.video_grid_thw,
+        video_grid_thw=alone.grid_thw,
         second_per_grid_ts=alone.second_per_grid_ts,
         attention_mask=alone.attention_mask,
     )

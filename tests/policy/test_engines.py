@@ -32,7 +32,7 @@ def ragged_batch(policy):
     """Prompts of three lengths."""
     batch = drawn_batch(policy, NUM_PROMPTS, side_px=84, num_frames=4)
     assert batch.num_padding.unique().numel() > 1
-    return replace(batch, pixel_values_videos=batch.pixel_values_videos.to(policy.model.dtype))
+    return replace(batch, pixel_values=batch.pixel_values.to(policy.model.dtype))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def all_logits(policy, alone, completion) -> torch.Tensor:
     with torch.no_grad():
         return policy.model(
             input_ids=torch.cat([alone.input_ids[0], completion])[None],
-            pixel_values_videos=alone.pixel_values_videos,
-            video_grid_thw=alone.video_grid_thw,
+            pixel_values_videos=alone.pixel_values,
+            video_grid_thw=alone.grid_thw,
             position_ids=torch.cat([alone.position_ids, steps.expand(3, 1, -1)], dim=2),
             use_cache=False,
         ).logits[0, alone.input_ids.shape[1] - 1 :]

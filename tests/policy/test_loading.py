@@ -73,8 +73,8 @@ def test_the_library_generates_the_same_text_from_the_folder(policy, folder):
     generated = model.generate(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        pixel_values_videos=batch.pixel_values_videos,
-        video_grid_thw=batch.video_grid_thw,
+        pixel_values_videos=batch.pixel_values,
+        video_grid_thw=batch.grid_thw,
         second_per_grid_ts=batch.second_per_grid_ts,
         mm_token_type_ids=2 * batch.input_ids.eq(policy.ids.video_id).int(),
         max_new_tokens=12,

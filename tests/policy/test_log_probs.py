@@ -40,8 +40,8 @@ def library_log_probs(policy, batch, ids, mask) -> torch.Tensor:
         steps = torch.arange(len(completion)) + prompt.next_position
         logits = policy.model(
             input_ids=torch.cat([prompt.input_ids[0], completion])[None],
-            pixel_values_videos=prompt.pixel_values_videos,
-            video_grid_thw=prompt.video_grid_thw,
+            pixel_values_videos=prompt.pixel_values,
+            video_grid_thw=prompt.grid_thw,
             position_ids=torch.cat([prompt.position_ids, steps.expand(3, 1, -1)], dim=2),
             use_cache=False,
         ).logits[0, num_prompt - 1 : -1]

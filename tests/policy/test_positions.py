@@ -50,11 +50,11 @@ def test_two_videos_in_one_prompt():
 
 
 def test_placeholders_and_grids_must_fit():
-    with pytest.raises(ValueError, match=r"prompt 0: 3 video tokens.*\(2, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"prompt 0: 3 visual tokens.*\(2, 1, 1\)"):
         positions([[1, VIDEO, VIDEO, VIDEO]], [[2, 2, 2]], [1.0])
-    with pytest.raises(ValueError, match="prompt 1 holds a video for which there is no grid"):
+    with pytest.raises(ValueError, match="prompt 1 holds a video or picture without a grid"):
         positions([[1, VIDEO], [1, VIDEO]], [[1, 2, 2]], [1.0])
-    with pytest.raises(ValueError, match="more video grids than videos"):
+    with pytest.raises(ValueError, match="more grids than videos"):
         positions([[1, VIDEO]], [[1, 2, 2], [1, 2, 2]], [1.0, 1.0])
-    with pytest.raises(ValueError, match="1 video grids but 2 second_per_grid_ts"):
+    with pytest.raises(ValueError, match="1 grids but 2 second_per_grid_ts"):
         positions([[1, VIDEO]], [[1, 2, 2]], [1.0, 1.0])

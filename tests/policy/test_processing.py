@@ -16,8 +16,8 @@ def test_a_prompt_reads_as_the_chat_format(policy):
         + "<|video_pad|>" * 3  # 6 frames are 3 steps in time, of 2 x 2 patches merged into 1
         + "<|vision_end|><|im_end|>\n<|im_start|>assistant\n"
     )
-    assert batch.video_grid_thw.tolist() == [[3, 2, 2]]
-    assert batch.pixel_values_videos.shape == (12, 1176)
+    assert batch.grid_thw.tolist() == [[3, 2, 2]]
+    assert batch.pixel_values.shape == (12, 1176)
     assert batch.attention_mask.eq(1).all()
 
 
@@ -77,12 +77,12 @@ def test_a_batch_without_pixels_differs_in_nothing_else(policy):
     with_pixels = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
     cache = FeatureCache(policy, max_mib=1)
     without = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096, features=cache)
-    assert without.pixel_values_videos.shape == (0, 1176)
+    assert without.pixel_values.shape == (0, 1176)
     assert torch.equal(without.features, cache.of(clips))
     assert torch.equal(without.select([2, 0]).features, cache.of([clips[2], clips[0]]))
     for field in fields(without):
         left, right = getattr(without, field.name), getattr(with_pixels, field.name)
-        if field.name not in ("pixel_values_videos", "features"):
+        if field.name not in ("pixel_values", "features"):
             assert torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right
 
 
@@ -101,7 +101,7 @@ def test_an_empty_batch_is_refused(policy):
 def test_moving_to_a_device_keeps_the_examples(policy):
     batch = drawn_batch(policy, 2)
     moved = batch.to("meta")
-    assert moved.input_ids.is_meta and moved.pixel_values_videos.is_meta
+    assert moved.input_ids.is_meta and moved.pixel_values.is_meta
     assert moved.examples == batch.examples
 
 

@@ -56,8 +56,8 @@ def full_forward(policy, alone, completion):
     with torch.no_grad():
         states = policy.model(
             input_ids=input_ids[None],
-            pixel_values_videos=alone.pixel_values_videos,
-            video_grid_thw=alone.video_grid_thw,
+            pixel_values_videos=alone.pixel_values,
+            video_grid_thw=alone.grid_thw,
             position_ids=torch.cat([alone.position_ids, steps.expand(3, 1, -1)], dim=2),
             use_cache=False,
             output_hidden_states=True,
@@ -129,7 +129,7 @@ def test_company_does_not_matter(windowed, engine):
 def test_features_made_beforehand_are_looked_at(windowed, engine):
     batch, layers = ragged_batch(windowed), RecordedLayers()
     with_features = ragged_batch(windowed, features=FeatureCache(windowed, max_mib=1))
-    assert with_features.features is not None and len(with_features.pixel_values_videos) == 0
+    assert with_features.features is not None and len(with_features.pixel_values) == 0
     rollouts = engine.sample(windowed, with_features, SETTINGS, SEEDS, layers)
     assert_states_of_full_forwards(windowed, batch, rollouts, layers)
 

@@ -202,7 +202,7 @@ def test_features_made_beforehand_answer_like_pixels(policy):
         first, second = (encode_video(policy, clip.video) for clip in (clips[0], clips[2]))
     assert (len(first), len(second)) == (4, 6)  # 8 frames are 4 steps of one token, 11 are 6
     features = torch.cat([first, first, second])
-    without_pixels = replace(batch, pixel_values_videos=torch.empty(0, 1176), features=features)
+    without_pixels = replace(batch, pixel_values=torch.empty(0, 1176), features=features)
     expected = greedy_rollouts(policy, batch, SETTINGS)
     rollouts = greedy_rollouts(policy, without_pixels, SETTINGS)
     assert torch.equal(rollouts.completion_ids, expected.completion_ids)

@@ -26,7 +26,7 @@ def ragged(policy, num_generations: int, dtype=torch.float32):
     """Prompts padded differently, completions of all lengths from none, with placeholders among their tokens."""
     batch = drawn_batch(policy, NUM_PROMPTS, side_px=84, num_frames=4)
     assert batch.num_padding.unique().numel() > 1
-    batch = replace(batch, pixel_values_videos=batch.pixel_values_videos.to(dtype))
+    batch = replace(batch, pixel_values=batch.pixel_values.to(dtype))
     num_rows, generator = NUM_PROMPTS * num_generations, torch.Generator().manual_seed(0)
     ids = torch.randint(0, len(policy.tokenizer), (num_rows, NUM_TOKENS), generator=generator)
     ids[0, 2:6] = torch.tensor([policy.ids.vision_start_id, policy.ids.video_id, policy.ids.image_id, 0])
@@ -227,7 +227,7 @@ def test_the_vision_tower_reads_each_video_once(windowed, inputs):
     )
     shared_prefix_log_probs(windowed, *inputs)
     hook.remove()
-    assert len(grids) == 1 and torch.equal(grids[0], inputs[0].video_grid_thw)
+    assert len(grids) == 1 and torch.equal(grids[0], inputs[0].grid_thw)
 
 
 def test_completions_of_one_token_and_none(windowed, inputs):

@@ -179,7 +179,7 @@ def step_bytes(policy, batch, load: Load, arithmetic: Arithmetic) -> tuple[int, 
     for weight in trained:
         weight.grad = torch.zeros_like(weight)
     gradients = [weight.grad for weight in trained]
-    known = [*policy.model.parameters(), *policy.model.buffers(), *gradients, batch.pixel_values_videos]
+    known = [*policy.model.parameters(), *policy.model.buffers(), *gradients, batch.pixel_values]
     log_probs_of = shared_prefix_log_probs if load.shares_prompts else completion_log_probs
     settings = RolloutSettings(load.generations, temperature=0.9, max_new_tokens=load.completion_tokens)
     short = torch.zeros(load.prompts * load.generations, 2, dtype=torch.long)
@@ -207,7 +207,7 @@ def test_kept_bytes_add_up():
     batch = drawn_batch(policy, 3, num_frames=8, side_px=84, query="When does 'red square' occur?")
     load = replace(LOAD, prompt_tokens=batch.input_ids.shape[1])
     ids, mask = torch.randint(0, 256, (12, 40)), torch.ones(12, 40, dtype=torch.bool)
-    pixels = {batch.pixel_values_videos.untyped_storage().data_ptr()}
+    pixels = {batch.pixel_values.untyped_storage().data_ptr()}
     found = kept_bytes(
         lambda: shared_prefix_log_probs(policy, batch, ids, mask, 4), FLOAT32, weights_of(policy.model) | pixels
     )
