@@ -9,7 +9,6 @@ step=N             the checkpoint after N steps; the newest unless told otherwis
 checkpoint=FOLDER  instead of step: a folder step_<number> of checkpoints/, which may have been copied elsewhere
 dtype=auto         of the weights: float32, bfloat16 (rounded, half the size), or auto, as the checkpoint holds them
 base=PATH          where the model is now that the run began with, if not where its configuration says
-unpickle=true      read a checkpoint of trainer=zero3, which may hold code and run it: only of a run of your own
 
 transformers loads the folder with its own classes, and it can be given to `vllm serve`. An adapter is merged.
 Exit status: 0 written, 1 it could not be written, 2 the command could not be understood, 130 stopped.
@@ -19,11 +18,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from museg.commands.key_values import is_true, key_values
+from museg.commands.key_values import key_values
 
 if TYPE_CHECKING:
     from museg.config.exporting import Asked
@@ -60,15 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def understood(words: Sequence[str]) -> dict[str, Any]:
     """The arguments `key=value`, each as its own type. Raises ValueError for what cannot be meant."""
-    read = {
-        "run": Path,
-        "output": Path,
-        "step": _step,
-        "checkpoint": Path,
-        "dtype": _dtype,
-        "base": str,
-        "unpickle": partial(is_true, "unpickle"),
-    }
+    read = {"run": Path, "output": Path, "step": _step, "checkpoint": Path, "dtype": _dtype, "base": str}
     texts = key_values(words, read, example="run=outputs/tiny/2026-01-31_12-00-00")
     given = {key: read[key](value) for key, value in texts.items()}
     lacking = [key for key in ("run", "output") if key not in given]

@@ -24,14 +24,7 @@ from museg.report.tolerant import mapping
 from museg.targets import TARGET, build, read_run_config
 from museg.training.base_model import FOLDER as BASE_FOLDER
 from museg.training.base_model import put_adapter_on
-from museg.training.checkpoints import (
-    COMPLETE,
-    CONFIG_FILE,
-    DEEPSPEED_FOLDER,
-    DEEPSPEED_WEIGHTS_FILE,
-    Checkpoint,
-    complete_checkpoints,
-)
+from museg.training.checkpoints import COMPLETE, CONFIG_FILE, Checkpoint, complete_checkpoints
 from museg.video.budget import FrameBudget
 
 AUTO = "auto"
@@ -48,7 +41,6 @@ class Asked:
     """What is to be exported: a step of `run` or the folder of a checkpoint (None, None: the newest), and how.
 
     `base` is where the model lies now that the run began with, where that is not where its configuration says.
-    `unpickle` allows checkpoints to be read that may hold code, and run it.
     """
 
     run: Path
@@ -57,7 +49,6 @@ class Asked:
     checkpoint: Path | None = None
     dtype: str = AUTO
     base: str | None = None
-    unpickle: bool = False
 
 
 def export_run(asked: Asked) -> tuple[int, str]:
@@ -68,8 +59,6 @@ def export_run(asked: Asked) -> tuple[int, str]:
     config = _recorded(asked.run)
     checkpoint = chosen_checkpoint(asked)
     check_free(asked.output)
-    if not asked.unpickle:
-        check_is_data(checkpoint)
     budget = _constructed(lambda: FrameBudget(**config["video"]["budget"]), "video.budget")
     policy = trained_policy(config, asked.run, checkpoint, asked.base)
     if asked.dtype != AUTO:
@@ -144,16 +133,6 @@ def chosen_checkpoint(asked: Asked) -> Checkpoint:
             return checkpoint
     steps = ", ".join(str(checkpoint.global_step) for checkpoint in there)
     raise ValueError(f"run={asked.run} has no checkpoint of step {asked.step}; there are {steps}")
-
-
-def check_is_data(checkpoint: Checkpoint) -> None:
-    """Raise ValueError for a checkpoint whose reader may run what is in it."""
-    state = checkpoint.state_file
-    if state.is_dir() and not (state / DEEPSPEED_FOLDER / DEEPSPEED_WEIGHTS_FILE).exists():
-        raise ValueError(
-            f"{checkpoint.folder} was written by trainer=zero3: only DeepSpeed can join its weights, and its reader "
-            "runs whatever code is pickled in them. If the run is your own, add unpickle=true"
-        )
 
 
 def trained_policy(config: Mapping[str, Any], run: Path, checkpoint: Checkpoint, base: str | None = None) -> Policy:

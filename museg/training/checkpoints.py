@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ DEEPSPEED_FOLDER = "checkpoint"
 """Below the state, which DeepSpeed makes a folder of."""
 DEEPSPEED_WEIGHTS_FILE = "mp_rank_00_model_states.pt"
 """In it, but not under ZeRO-3."""
+ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+"""By which torch reads data and no code, whatever its caller asks for."""
 CONFIG_FILE = "config.yaml"
 MAY_CHANGE = frozenset(
     {
@@ -62,18 +66,41 @@ class Checkpoint(NamedTuple):
         return self.folder / STATE_FILE
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The module's state dict, without optimizer state. Loaded as data, never as code, but for ZeRO-3's.
-
-        DeepSpeed alone can join the weights of that, and its reader unpickles, as it does when a run is resumed.
-        """
+        """The module's state dict, without optimizer state; of an adapter alone where one trains. Loaded as data."""
         if not self.state_file.is_dir():
             return torch.load(self.state_file, map_location="cpu", mmap=True, weights_only=True)["state_dict"]
         file = self.state_file / DEEPSPEED_FOLDER / DEEPSPEED_WEIGHTS_FILE
         if file.exists():
             return torch.load(file, map_location="cpu", mmap=True, weights_only=True)["module"]
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # not always installed
+        with quietly(), only_data():
+            from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # not always installed
 
-        return get_fp32_state_dict_from_zero_checkpoint(str(self.state_file), tag=DEEPSPEED_FOLDER)
+            return get_fp32_state_dict_from_zero_checkpoint(str(self.state_file), tag=DEEPSPEED_FOLDER)
+
+
+@contextmanager
+def only_data() -> Iterator[None]:
+    """Surrounds DeepSpeed's reading of checkpoints, which by itself would run whatever code is pickled in them.
+
+    Beside tensors and numbers they hold three classes of DeepSpeed's, which do nothing when they are made.
+    """
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    os.environ[ONLY_DATA] = "1"
+    try:
+        with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+            yield
+    finally:
+        os.environ.pop(ONLY_DATA)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Surrounds programs of DeepSpeed's, which print how they get on."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield
 
 
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:

@@ -4,6 +4,7 @@ A fit is what one optimizer trains. Its starting weights are written once to `re
 of the fit's KL term, and a fit that is continued after a kill finds its reference there.
 """
 
+import gc
 import json
 import random
 from collections.abc import Iterable, Mapping
@@ -47,12 +48,12 @@ from museg.training.phased_module import Stopwatch
 from museg.training.profile import Parts, profiled
 from museg.training.progress import ProgressBar, ProgressLine
 from museg.training.run_log import RunLog
-from museg.training.sharding import shards_weights
+from museg.training.sharding import let_go_after, shards_weights
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
 from museg.training.summary import finished_summary, training_s, write_summary
 from museg.training.trainers import lightning_trainer, long_lived, meeting_trainer, torch_threads
-from museg.training.universal import use_universal_checkpoint
+from museg.training.universal import readable
 
 COLD_START_FILE = "cold_start.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -231,6 +232,7 @@ class Run:
                     self.load_weights(self.checkpoint)
                 self.run_fit(fit, continued, parts)
                 self.stop.raise_if_requested()
+                gc.collect()  # a strategy's weights, gradients and moments hold each other
                 if shards_weights(self.job.trainer.strategy):  # what a process has now is a part of the policy
                     self.policy = self.job.make_policy()
                     self.put_adapter_on(is_resumed=True)
@@ -254,14 +256,9 @@ class Run:
             *([StepClock(parts)] if parts else []),
         ]
         trainer = self.trainer(callbacks)
-        if continued:
-            use_universal_checkpoint(trainer.strategy, continued)
-        trainer.fit(
-            module,
-            stream,
-            ckpt_path=str(continued.state_file) if continued else None,
-            weights_only=True,
-        )
+        path = str(continued.state_file) if continued else None
+        with readable(trainer.strategy, continued), let_go_after(trainer.strategy):
+            trainer.fit(module, stream, ckpt_path=path, weights_only=True)
 
     def put_adapter_on(self, *, is_resumed: bool) -> None:
         """From here on an adapter trains, where one is asked for; the model that it is put on stays as it is."""

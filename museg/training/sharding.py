@@ -146,6 +146,24 @@ class Zero3Shards:
         return self.forward_pass(function)
 
 
+@contextmanager
+def let_go_after(strategy: Any) -> Iterator[None]:
+    """Surrounds a fit, after which DeepSpeed takes its hooks off the model, and the model off a list of its own.
+
+    Else what it made for this fit would stay beside what it makes for the next one.
+    """
+    try:
+        yield
+    finally:
+        if isinstance(strategy, DeepSpeedStrategy):
+            from deepspeed.runtime.engine import DeepSpeedEngine
+            from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
+
+            FWD_MODULE_STACK.clear()
+            if isinstance(strategy.model, DeepSpeedEngine):
+                strategy.model.destroy()
+
+
 def shards_weights(strategy: Any) -> bool:
     """Whether a Lightning strategy leaves each process but a part of the weights."""
     return isinstance(strategy, ModelParallelStrategy) or (

@@ -230,15 +230,16 @@ def test_a_checkpoint_of_deepspeed_is_read(run_dir, folder, tmp_path):
     assert all(there[name].equal(wanted[name]) for name in wanted)
 
 
-def test_a_checkpoint_that_may_hold_code_is_read_only_when_told_so(run_dir, tmp_path, capsys):
-    """As ZeRO-3 writes it: every process its own share of the weights, which DeepSpeed's own reader unpickles."""
+def test_code_in_a_checkpoint_of_zero3_is_not_run(run_dir, tmp_path, capsys):
+    """Every process wrote its own share of the weights, which DeepSpeed's reader would unpickle."""
     copied = shutil.copytree(run_dir, tmp_path / "run")
     state = copied / "checkpoints" / "step_000004" / "state.ckpt"
     state.unlink()
     (state / "checkpoint").mkdir(parents=True)
-    (state / "checkpoint" / "zero_pp_rank_0_mp_rank_00_model_states.pt").write_bytes(pickle.dumps(Owned()))
+    for kind in ("model", "optim"):
+        torch.save(Owned(), state / "checkpoint" / f"zero_pp_rank_0_mp_rank_00_{kind}_states.pt")
     message = refusal(capsys, f"run={copied}", f"output={tmp_path / 'model'}")
-    assert "add unpickle=true" in message and not Path("owned").exists()
+    assert "UnpicklingError: Weights only load failed" in message and not Path("owned").exists()
 
 
 def test_weights_may_be_halved(run_dir, tmp_path, capsys):
