@@ -79,6 +79,9 @@ class PhasedModule(pl.LightningModule):
     def configure_model(self) -> None:
         """Shard the weights where the trainer asks for it; Lightning calls this before it asks for the optimizer."""
         strategy = self.trainer.strategy
+        if isinstance(strategy, DeepSpeedStrategy) and not self.strict_loading:
+            strategy.exclude_frozen_parameters = True
+            self.register_state_dict_post_hook(leave_frozen_out)
         if isinstance(strategy, ModelParallelStrategy):
             self.weights = FsdpShards(self.model, strategy.root_device, self.compute_dtype)
         elif shards_weights(strategy):
@@ -203,7 +206,10 @@ class PhasedModule(pl.LightningModule):
         return NonFiniteStep(what, step, [name for names in processes.gather(list(example_ids)) for name in names])
 
     def step_optimizer(self, step: int, example_ids: Sequence[str]) -> dict[str, float]:
-        """Clip, set the learning rate of this step, update, clear. Returns the learning rate and the gradient norm."""
+        """Clip, set the learning rate of this step, update, clear. Returns the learning rate and the gradient norm.
+
+        Raises `NonFiniteStep` in all processes, with the weights unchanged, where the gradient is not finite.
+        """
         settings, optimizer, fit = self.job.optimizer, self.optimizers(), self.job.schedule.fit_at(step)
         rate = learning_rate(
             step - fit.start_step,
@@ -219,8 +225,10 @@ class PhasedModule(pl.LightningModule):
             group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
-        if is_sharded:  # only DeepSpeed sees the whole gradient, and it clips in its step
+        if is_sharded:  # only DeepSpeed sees the whole gradient: it clips in its step, or leaves the step out
             norm = float(self.trainer.strategy.model.get_global_grad_norm())
+            if not math.isfinite(norm):
+                raise self.not_finite("the gradient", step, example_ids)
         return {"train/learning_rate": rate, "loss/grad_norm": norm}
 
     def clip(self, step: int, example_ids: Sequence[str]) -> float:
@@ -231,6 +239,12 @@ class PhasedModule(pl.LightningModule):
             self.model.zero_grad()
             raise self.not_finite("the gradient", step, example_ids)
         return norm
+
+
+def leave_frozen_out(module: PhasedModule, state: dict[str, Tensor], *_: Any) -> None:
+    """Take all but what trains out of the module's state. DeepSpeed by itself overlooks frozen weights of two names."""
+    for name in state.keys() - module.trained_names():
+        del state[name]
 
 
 def example_ids_of(batch: StepBatch) -> list[str]:

@@ -232,7 +232,7 @@ class Run:
                     self.load_weights(self.checkpoint)
                 self.run_fit(fit, continued, parts)
                 self.stop.raise_if_requested()
-                gc.collect()  # a strategy's weights, gradients and moments hold each other
+                gc.collect()  # weights, gradients and moments of a strategy hold each other: before the next are made
                 if shards_weights(self.job.trainer.strategy):  # what a process has now is a part of the policy
                     self.policy = self.job.make_policy()
                     self.put_adapter_on(is_resumed=True)

@@ -35,7 +35,7 @@ def lightning_trainer(
     strategy = copy.deepcopy(settings.strategy)  # each trainer sets up its own
     arithmetic: dict[str, Any] = {"precision": settings.precision}
     if isinstance(strategy, DeepSpeedStrategy) and is_sharded:
-        strategy.config["gradient_clipping"] = job.optimizer.max_grad_norm
+        strategy.config |= told_to_deepspeed(job)
         arithmetic = {"plugins": [FramesAsTheyAre(settings.precision)]}
     elif isinstance(strategy, (DeepSpeedStrategy, ModelParallelStrategy)) and not is_sharded:
         strategy = "ddp"
@@ -48,6 +48,16 @@ def lightning_trainer(
             f"this machine cannot run trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}: "
             f"{error} trainer=cpu needs no GPU."
         ) from error
+
+
+def told_to_deepspeed(job: TrainingJob) -> dict[str, Any]:
+    """What Lightning does not tell DeepSpeed by itself."""
+    is_low = job.trainer.precision.startswith("bf16")
+    return {
+        "gradient_clipping": job.optimizer.max_grad_norm,
+        "bf16": {"enabled": is_low, "check_grad_overflow": True},  # a gradient that is not finite changes no weight
+        "zero_force_ds_cpu_optimizer": False,  # in the host's memory torch's AdamW steps, too: nothing is compiled
+    }
 
 
 def meeting_trainer(job: TrainingJob, run_dir: Path) -> pl.Trainer:

@@ -1,6 +1,7 @@
 """How many processes train a run, and by which strategy, decides nothing but how sums are rounded."""
 
 import csv
+import gc
 import json
 import shutil
 import weakref
@@ -52,13 +53,19 @@ class Asked(NamedTuple):
 
 def train_each(runs: list[tuple[dict, Path, Path | None]]) -> None:
     """Train one after the other, which saves the start of processes."""
+    let_no_earlier_model_live_on()
+    for run in runs:
+        train_one(*run)
+        gc.collect()  # what a whole run leaves is nobody's concern here
+
+
+def train_one(run_settings: dict, run_dir: Path, recorded: Path | None) -> None:
+    """Train on what was recorded, if anything was."""
     from museg.policy.rollout import ENGINES
 
-    let_no_earlier_model_live_on()
-    for run_settings, run_dir, recorded in runs:
-        ENGINES["recorded"] = RecordedEngine(recorded) if recorded else ENGINES["cascade"]
-        run_settings["rollout"]["engine"] = "recorded"
-        tiny_runs.train(run_settings, run_dir)
+    ENGINES["recorded"] = RecordedEngine(recorded) if recorded else ENGINES["cascade"]
+    run_settings["rollout"]["engine"] = "recorded"
+    tiny_runs.train(run_settings, run_dir)
 
 
 def let_no_earlier_model_live_on() -> None:
@@ -135,12 +142,11 @@ def resumed_by_one(alone, by_two, outputs, recorded) -> list[Path]:
 
 
 def cut_back(run_dir: Path, to: Path) -> Path:
-    """A copy of a run as it was when its checkpoint of `SAVED_STEP` was the newest."""
+    """A copy of a run as it was when its last checkpoint but one, within the second fit, was the newest."""
     shutil.copytree(run_dir, to)
-    shutil.rmtree(to / "checkpoints" / f"step_{NUM_STEPS:06d}")
+    shutil.rmtree(complete_checkpoints(to)[-1].folder)
     shutil.rmtree(to / "exported")
     (to / "summary.json").unlink()
-    assert (to / "checkpoints" / f"step_{SAVED_STEP:06d}").is_dir()
     return to
 
 
@@ -156,10 +162,10 @@ def weights_of(run_dir: Path) -> dict:
     return load_file(run_dir / "exported" / "model.safetensors")
 
 
-def assert_same_training(ours: Path, theirs: Path) -> None:
+def assert_same_training(ours: Path, theirs: Path, num_steps: int = NUM_STEPS) -> None:
     """The same losses, norms and rewards in every step, and the same weights at the end, to 1e-5."""
     our_steps, their_steps = steps_of(ours), steps_of(theirs)
-    assert len(our_steps) == len(their_steps) == NUM_STEPS
+    assert len(our_steps) == len(their_steps) == num_steps
     for number, (our, their) in enumerate(zip(our_steps, their_steps, strict=True)):
         assert our == pytest.approx(their, abs=1e-5, rel=1e-5), f"step {number + 1}"
     our_weights, their_weights = weights_of(ours), weights_of(theirs)
