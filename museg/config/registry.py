@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from museg.config import evaluation_schema, launcher_schema, task_schema, training_schema
+from museg.config import evaluation_schema, instruction_schema, launcher_schema, task_schema, training_schema
 from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
@@ -36,6 +36,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "synthetic": task_schema.SyntheticDataConfig,
         "museg": task_schema.MusegDataConfig,
         "jsonl": task_schema.JsonlDataConfig,
+        "et_instruct": instruction_schema.EtInstructDataConfig,
+        "meco": instruction_schema.MecoDataConfig,
     },
     "schema/video": {"decoding": task_schema.VideoConfig},
     "schema/model": {"tiny": task_schema.TinyModelConfig, "pretrained": task_schema.PretrainedModelConfig},

@@ -167,7 +167,7 @@ def held_out(settings: Settings) -> Iterator[Violation]:
         settings["cold_start"]["enabled"]
         and "held_out_share" in dataset
         and not dataset["held_out_share"]
-        and dataset["held_out_file"] is None
+        and dataset.get("held_out_file") is None
     ):
         remedy = "set dataset.held_out_share=0.05, or dataset.held_out_file=..."
         yield Violation(
@@ -180,7 +180,12 @@ def files(settings: Settings) -> Iterator[Violation]:
     dataset = settings["dataset"]
     for key in ("stage_1", "stage_2", "train_file", "held_out_file"):
         if dataset.get(key) is not None and not Path(dataset[key]).is_file():
-            yield Violation(f"dataset.{key}", "must be an annotation file", dataset[key], "give the path of a .jsonl")
+            yield Violation(f"dataset.{key}", "must be an annotation file", dataset[key], "give its path")
+    for stage_name, stage in dataset.get("stages", {}).items():
+        for name, entry in stage["files"].items():
+            place = f"dataset.stages.{stage_name}.files.{name}.file"
+            if not Path(dataset["video_root"], entry["file"]).is_file():
+                yield Violation(place, "must be an annotation file below dataset.video_root", entry["file"])
     if "video_root" in dataset and not Path(dataset["video_root"]).is_dir():
         remedy = "give the folder that holds the videos"
         yield Violation("dataset.video_root", "must be a folder", dataset["video_root"], remedy)

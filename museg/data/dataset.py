@@ -3,19 +3,23 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from museg.data.examples import GroundingExample
 from museg.data.readers import ReadReport, read_museg_jsonl
+from museg.dialogue.demonstrations import subject_of
 from museg.phases.batches import derive_seed
 from museg.video.synthetic import make_synthetic, settings_hash
 from museg.video.synthetic_layout import SyntheticSettings
+from museg.video.synthetic_words import CAPTION
 
 Order = Literal["by_step", "by_phase"]
 
 VIDEOS_FOLDER = "videos"
+MOST_LOOKED_FOR = 2000
+"""Clips of a data set that are looked for before training; evenly chosen where there are more."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class GroundingData:
     kept_faults: Mapping[str, int] = field(default_factory=dict)
     """Faults of the annotations (names: museg.data.readers.FAULTS) to the number of rows that were kept with them, over
     all files, held-out ones included."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Why rows of the annotations are no examples, to their number over all files."""
 
     def __post_init__(self) -> None:
         if self.order not in ("by_step", "by_phase"):
@@ -95,7 +101,7 @@ def museg_data(
     seed: int,
 ) -> GroundingData:
     """The two released annotation files, read as they are; held out as for `jsonl_data`."""
-    return _from_files([stage_1, stage_2], video_root, held_out_file, held_out_share, order, seed)
+    return data_from_files([stage_1, stage_2], video_root, held_out_file, held_out_share, order, seed)
 
 
 def jsonl_data(
@@ -112,7 +118,7 @@ def jsonl_data(
     Held-out examples come from `held_out_file`, or else are all examples of `held_out_share` of the videos. Raises
     ValueError when both are given, when a held-out video is also trained on, or when most videos are not found.
     """
-    return _from_files([train_file], video_root, held_out_file, held_out_share, order, seed)
+    return data_from_files([train_file], video_root, held_out_file, held_out_share, order, seed)
 
 
 def synthetic_data(
@@ -122,7 +128,10 @@ def synthetic_data(
     progress: Callable[[int, int], None] | None = None,
     **settings: object,
 ) -> GroundingData:
-    """Clips made here, once for each combination of `settings` (fields of SyntheticSettings), kept under `root`."""
+    """Clips made here, once for each combination of `settings` (fields of SyntheticSettings), kept under `root`.
+
+    What happens in a segment follows from the question, so captions are made up when the annotations are read.
+    """
     known = [setting.name for setting in fields(SyntheticSettings)]
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(f"unknown setting of synthetic clips: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -130,28 +139,36 @@ def synthetic_data(
     folder = Path(root) / settings_hash(chosen)
     make_synthetic(chosen, folder, progress=progress)
     train, held_out = (read_museg_jsonl(folder / f"{split}.jsonl") for split in ("train", "held_out"))
-    faults = _sum_of_faults([train, held_out])
-    return GroundingData((train.examples,), held_out.examples, folder, order, kept_faults=faults)
+    faults = sum_of([train.kept_faults, held_out.kept_faults])
+    splits = (tuple(map(_with_captions, report.examples)) for report in (train, held_out))
+    return GroundingData((next(splits),), next(splits), folder, order, kept_faults=faults)
 
 
-def _from_files(
+def _with_captions(example: GroundingExample) -> GroundingExample:
+    caption = CAPTION.replace("{object}", subject_of(example.query))
+    return replace(example, captions=(caption,) * len(example.targets))
+
+
+def data_from_files(
     train_files: Sequence[str],
     video_root: str,
     held_out_file: str | None,
     held_out_share: float,
     order: Order,
     seed: int,
+    read: Callable[[Path], ReadReport] = read_museg_jsonl,
 ) -> GroundingData:
+    """The annotation files as `read` reads them; what is held out, and errors, as for `jsonl_data`."""
     if held_out_file is not None and held_out_share > 0:
         raise ValueError(
             f"give either held_out_file ({held_out_file}) or held_out_share ({held_out_share}), not both; "
             "set held_out_share=0 to use the file"
         )
-    reports = [read_museg_jsonl(Path(file)) for file in train_files]
+    reports = [read(Path(file)) for file in train_files]
     annotated = [report.examples for report in reports]
     train, held_out = hold_out(annotated, held_out_share, seed)
     if held_out_file is not None:
-        reports.append(read_museg_jsonl(Path(held_out_file)))
+        reports.append(read(Path(held_out_file)))
         held_out = reports[-1].examples
     trained_on = {clip_name(example.video) for file in train for example in file}
     if shared := trained_on & {clip_name(example.video) for example in held_out}:
@@ -159,24 +176,27 @@ def _from_files(
             f"{len(shared)} video(s) of {held_out_file} are also trained on, such as {min(shared)}; "
             "remove them from one of the files"
         )
-    sizes, faults = tuple(map(len, annotated)), _sum_of_faults(reports)
-    data = GroundingData(train, held_out, Path(video_root), order, sizes, faults)
-    _check_most_videos_exist(data)
+    faults, left_out = (sum_of(getattr(report, name) for report in reports) for name in ("kept_faults", "left_out"))
+    data = GroundingData(train, held_out, Path(video_root), order, tuple(map(len, annotated)), faults, left_out)
+    check_most_videos_exist(data.video_root, [example for file in (*data.files, data.held_out) for example in file])
     return data
 
 
-def _sum_of_faults(reports: Iterable[ReadReport]) -> dict[str, int]:
-    return dict(sum((Counter(report.kept_faults) for report in reports), Counter()))
+def sum_of(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The numbers under each name, added up."""
+    return dict(sum(map(Counter, counts), Counter()))
 
 
-def _check_most_videos_exist(data: GroundingData) -> None:
+def check_most_videos_exist(root: Path, examples: Iterable[GroundingExample]) -> None:
     """A wrong root would put nearly every clip in quarantine; say so before training instead."""
-    videos = {clip_name(example.video): example.video for file in (*data.files, data.held_out) for example in file}
-    missing = [video for name, video in sorted(videos.items()) if not _is_there(data.video_root, video)]
-    if len(missing) > len(videos) / 2:
+    video_of = {clip_name(example.video): example.video for example in examples}
+    names = sorted(video_of)
+    looked_for = [video_of[name] for name in names[:: 1 + (len(names) - 1) // MOST_LOOKED_FOR]]
+    missing = [video for video in looked_for if not _is_there(root, video)]
+    if len(missing) > len(looked_for) / 2:
         raise ValueError(
-            f"{len(missing)} of the {len(videos)} annotated videos are not there, the first is "
-            f"{data.video_root / missing[0]}; set video_root to where at least half of them are"
+            f"{len(missing)} of the {len(looked_for)} annotated videos are not there, the first is "
+            f"{root / missing[0]}; set video_root to where at least half of them are"
         )
 
 

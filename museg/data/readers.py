@@ -1,12 +1,13 @@
-"""Annotation files in the released schema: one JSON object a line with idx, problem, solution, video, task, duration.
+"""Annotation files in the released schema: one JSON object a line with idx, problem, solution, video, task, duration,
+and, of our own, captions.
 
 What cannot be used at all is reported for the whole file at once; what the released recipe trained on in spite of a
 fault is kept and counted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from museg.data import row_fields
 from museg.data.examples import GroundingExample
 from museg.data.file_faults import FileFaults, json_object, numbered_lines
+from museg.dialogue.prompts import without_markers
 
 TASKS = ("tvg", "tal")
 
@@ -25,6 +27,8 @@ class ReadReport:
     examples: tuple[GroundingExample, ...]
     kept_faults: Mapping[str, int]
     """Fault name (see FAULTS) to the number of examples that have it; absent where there are none."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Why rows that hold nothing to learn from were passed over, to their number."""
 
 
 def _overlaps(example: GroundingExample) -> bool:
@@ -66,8 +70,13 @@ def read_museg_jsonl(path: Path) -> ReadReport:
             line_of_id[example.example_id] = number
             examples.append(example)
     bad.raise_if_any()
+    return report_of(examples)
+
+
+def report_of(examples: Sequence[GroundingExample], left_out: Mapping[str, int] | None = None) -> ReadReport:
+    """The report of a file with these examples, their faults counted."""
     faults = Counter(name for example in examples for name, has in FAULTS.items() if has(example))
-    return ReadReport(tuple(examples), dict(faults))
+    return ReadReport(tuple(examples), dict(faults), dict(left_out or {}))
 
 
 def _example(row: Mapping[str, Any], stem: str) -> GroundingExample:
@@ -77,12 +86,24 @@ def _example(row: Mapping[str, Any], stem: str) -> GroundingExample:
     if row["task"] not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {row_fields.short(row['task'])}")
     video = row_fields.video_path(row["video"])
+    targets = row_fields.segments(row["solution"], "solution")
     return GroundingExample(
         example_id=f"{stem}:{row['idx']}",
         video=video,
         query=row_fields.text(row, "problem"),
-        targets=row_fields.segments(row["solution"], "solution"),
+        targets=targets,
         duration_s=row_fields.duration(row),
         task=row["task"],
         source=row_fields.source_of(video),
+        captions=_captions(row, len(targets)),
     )
+
+
+def _captions(row: Mapping[str, Any], num_targets: int) -> tuple[str, ...]:
+    """What happens in each segment, where the row says (absent and null are the same)."""
+    captions = row.get("captions")
+    if captions is None:
+        return ()
+    if not isinstance(captions, list) or len(captions) != num_targets:
+        raise ValueError(f"captions must be a list with a text for each segment, not {row_fields.short(captions)}")
+    return tuple(without_markers(row_fields.text({"captions": caption}, "captions")) for caption in captions)

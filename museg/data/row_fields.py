@@ -29,11 +29,11 @@ def whole_number(value: Any, key: str) -> int:
     return value
 
 
-def video_path(value: Any) -> str:
+def video_path(value: Any, key: str = "video") -> str:
     """A path that stays below the video root, as written."""
     path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:
-        raise ValueError(f"video must be a path below the video root, not {short(value)}")
+        raise ValueError(f"{key} must be a path below the video root, not {short(value)}")
     return value
 
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 from museg.temporal.segments import Segment
 
-_QUOTED = re.compile(r"'(.*)'", re.DOTALL)
+_OPENING, _CLOSING = re.compile(r"(?<!\w)'"), re.compile(r"'(?!\w)")
+"""Single quotes that no word goes on through: the one in "a person's hand" is neither."""
 
 
 def subject_of(query: str) -> str:
-    """What a query is about: the text between its first and last single quote, else the whole query."""
-    found = _QUOTED.search(query)
-    return found[1] if found and found[1].strip() else query
+    """What a query is about: the text from its first opening to its last closing single quote, else the whole query."""
+    opening, closings = _OPENING.search(query), list(_CLOSING.finditer(query))
+    quoted = query[opening.end() : closings[-1].start()] if opening and closings else ""
+    return quoted if quoted.strip() else query
 
 
 def demonstration(query: str, targets: Sequence[Segment], *, cites_times: bool, decimals: int = 1) -> str:

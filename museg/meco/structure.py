@@ -55,14 +55,6 @@ _TIE_STEPS = 1e-6
 """Slack of a boundary that lies on a step: 2 s at 2/3 s a step is step 3, whatever the division gives."""
 
 
-def split_captions(text: str) -> tuple[str, ...]:
-    """The captions of an annotated text, which are parted (or closed) by `<ent>`; empty ones are dropped.
-
-    Source: pangzss/MeCo d3ed11b, meco/train/train.py, MultimodalDataset.
-    """
-    return tuple(caption for piece in text.split(Kind.EVENT.value) if (caption := piece.strip()))
-
-
 def write_structure(
     captions: Sequence[str],
     segments: Sequence[Segment],

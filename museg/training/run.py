@@ -114,7 +114,8 @@ class Run:
             timings_s["cold_start"] = start.wall_s if start else 0.0
             timings_s["training"] = training_s(self.log)
             timings_s["total"] = sum(timings_s.values())
-            found = {"kept_faults": dict(self.data.kept_faults), "clips": self.clips.counts}
+            rows = {"kept_faults": dict(self.data.kept_faults), "left_out": dict(self.data.left_out)}
+            found = rows | {"clips": self.clips.counts}
             return write_summary(self.run_dir, self.job, self.log, self.start_name, start, timings_s, found)
 
         return processes.on_first(finish)

@@ -23,6 +23,9 @@ SINGLE_PROBLEM = "When does '{object}' occur?"
 MULTI_PROBLEM = "Find all times of '{object}'."
 """The question about an object seen several times (task tal)."""
 
+CAPTION = "the {object}"
+"""What is said of an event; the tokenizer knows its words."""
+
 SYNTHETIC_WORDS: tuple[str, ...] = (
     *("When", "does", "occur", "Find", "all", "times", "of"),
     *COLOURS_RGB,

@@ -8,6 +8,7 @@ from tempfile import mkdtemp
 from omegaconf import DictConfig
 
 from museg.config.command_line import composed_jobs
+from tests.data.instruction_files import write_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -40,6 +41,11 @@ def completing(option: str) -> list[str]:
     paths = {
         "dataset/museg": {"stage_1": files / "stage_1.jsonl", "stage_2": files / "stage_2.jsonl", "video_root": files},
         "dataset/jsonl": {"train_file": files / "stage_1.jsonl", "video_root": files},
+        "dataset/et_instruct": {
+            "train_file": files / "et_instruct_164k" / "et_instruct_164k_txt.json",
+            "video_root": files / "et_instruct_164k",
+        },
+        "dataset/meco": {"video_root": files},
     }
     paths["experiment/museg_3b"] = paths["experiment/museg_7b"] = paths["dataset/museg"]
     given = [f"dataset.{key}={path}" for key, path in paths.get(option, {}).items()]
@@ -48,7 +54,8 @@ def completing(option: str) -> list[str]:
 
 @cache
 def annotation_files() -> Path:
-    """A folder with two annotation files of the released schema and a file for each of their videos."""
+    """A folder with two annotation files of the released schema and a file for each of their videos; and instruction
+    data as `dataset=meco` looks for them."""
     folder = Path(mkdtemp(prefix="museg-annotations-"))
     for stage in ("stage_1", "stage_2"):
         rows = [
@@ -59,4 +66,5 @@ def annotation_files() -> Path:
         (folder / f"{stage}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
         for row in rows:
             (folder / row["video"]).touch()
+    write_stages(folder)
     return folder

@@ -5,8 +5,10 @@ from inspect import signature
 
 import pytest
 
-from museg.config import task_schema, training_schema
+from museg.config import instruction_schema, task_schema, training_schema
+from museg.data.annotation_files import AnnotationFile
 from museg.data.dataset import jsonl_data, museg_data
+from museg.data.instruction_data import et_instruct_data, meco_data
 from museg.dialogue.prompts import PromptWording
 from museg.phases.schedule import build_schedule
 from museg.policy.loading import load_pretrained
@@ -43,6 +45,9 @@ def names(schema):
         (task_schema.PretrainedModelConfig, load_pretrained),
         (task_schema.MusegDataConfig, museg_data),
         (task_schema.JsonlDataConfig, jsonl_data),
+        (instruction_schema.EtInstructDataConfig, et_instruct_data),
+        (instruction_schema.MecoDataConfig, meco_data),
+        (instruction_schema.AnnotationFileConfig, AnnotationFile),
     ],
     ids=lambda thing: thing.__name__,
 )

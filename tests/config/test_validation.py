@@ -23,6 +23,16 @@ def test_settings_are_plain_and_complete():
     assert type(settings) is dict and type(settings["optimizer"]["betas"]) is list
 
 
+def test_every_annotation_file_that_is_not_there_is_told(tmp_path):
+    names = ("alignment.files.llava_558k_with_webvid", "instruction.files.llava_665k_with_video_chatgpt")
+    files = [f"dataset.stages.{name}" for name in (*names, "time_sensitive.files.et_instruct")]
+    given = ["cold_start=none", "dataset=meco", f"dataset.video_root={tmp_path}", "dataset.held_out_share=0"]
+    missing = [f"{file}.file" for file in files]
+    assert places(*given) == missing
+    limits = [f"{files[0]}.min_duration_s=-1", f"{files[1]}.format=csv"]
+    assert places(*given, *limits) == [f"{files[0]}.min_duration_s", f"{files[1]}.format", *missing]
+
+
 def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
     with pytest.raises(InvalidConfiguration) as caught:
         checked_settings(

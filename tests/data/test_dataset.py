@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from museg.data.dataset import (
     synthetic_data,
 )
 from museg.data.examples import GroundingExample
+from museg.policy.tiny_tokenizer import tiny_tokenizer
 from museg.temporal.segments import Segment
 from museg.video.synthetic_layout import SyntheticSettings
 
@@ -185,6 +187,17 @@ def test_synthetic_clips_are_made_once_and_found_again(tmp_path):
     assert synthetic_data(root=str(tmp_path), **FEW) == data
     assert sorted(path.name for path in tmp_path.iterdir()) == made == [data.video_root.name]
     assert synthetic_data(root=str(tmp_path), **FEW, seed=1).video_root != data.video_root
+
+
+def test_synthetic_events_have_captions_in_words_that_the_tokenizer_knows(tmp_path):
+    data = synthetic_data(root=str(tmp_path), **FEW)
+    tokenizer = tiny_tokenizer()
+    for item in (*data.files[0], *data.held_out):
+        colour, shape = re.fullmatch(r".*'(\w+) (\w+)'.*", item.query).groups()
+        assert item.captions == (f"the {colour} {shape}",) * len(item.targets)
+        assert len(tokenizer.encode(item.captions[0])) == 3
+    rows = (data.video_root / "train.jsonl").read_text().splitlines()
+    assert not any("captions" in json.loads(row) for row in rows)  # clips that were made before have them too
 
 
 def test_unknown_synthetic_setting_is_named_with_the_known_ones(tmp_path):

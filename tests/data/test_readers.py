@@ -53,6 +53,18 @@ def test_blank_lines_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_pat
     assert [example.example_id for example in read_museg_jsonl(path).examples] == ["rows:0", "rows:1"]
 
 
+def test_captions_are_read_where_there_are_some(tmp_path):
+    two = {"task": "tal", "solution": [[1, 2], [4, 8]]}
+    rows = (
+        changed(captions=["A dog barks."]),
+        changed(idx=1, captions=None),
+        changed(idx=2, **two, captions=["a", "<tst>b"]),
+    )
+    report = read_museg_jsonl(written(tmp_path, *rows))
+    assert [example.captions for example in report.examples] == [("A dog barks.",), (), ("a", "< tst>b")]
+    assert {(example.response, example.media) for example in report.examples} == {(None, "video")}
+
+
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
@@ -99,6 +111,9 @@ BAD = [
     (changed(solution=[[0, float("nan")]]), "finite seconds from 0"),
     (changed(solution=[[0, 10**400]]), "finite seconds from 0"),
     (changed(duration="30"), "duration must hold seconds"),
+    (changed(captions="a"), "captions must be a list with a text for each segment"),
+    (changed(captions=["a", "b"]), "captions must be a list with a text for each segment"),
+    (changed(captions=[" "]), "captions must be a text"),
     (b"[" * 100_000, "is not JSON"),
 ]
 

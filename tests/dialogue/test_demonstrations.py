@@ -18,6 +18,8 @@ TARGETS = [Segment(2.0, 5.0), Segment(8.0, 9.0)]
 def test_subject_is_what_the_outermost_quotes_hold():
     assert subject_of(QUERY) == "red square"
     assert subject_of("Give me 'a person's hand is seen' now") == "a person's hand is seen"
+    assert subject_of("What's on the man's desk when 'a dog' barks, and who's there?") == "a dog"
+    assert subject_of("Is a person's hand on the man's desk?") == "Is a person's hand on the man's desk?"
     assert subject_of("no quotes") == "no quotes"
     assert subject_of("one ' quote") == "one ' quote"
     assert subject_of("empty '' quotes") == "empty '' quotes"

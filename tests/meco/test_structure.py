@@ -15,7 +15,6 @@ from museg.meco.structure import (
     event_captions,
     read_structure,
     span_targets,
-    split_captions,
     write_structure,
 )
 from museg.temporal.segments import Segment, intersection_s, length_s
@@ -112,13 +111,6 @@ def test_what_cannot_be_written_is_refused():
             write_structure(["a"], [Segment(0, 1)], bad)
     with pytest.raises(ValueError, match="positive"):
         write_structure(["a"], [Segment(0, 1)], 10.0, gap_s=0.0)
-
-
-def test_annotated_captions():
-    # with or without a token behind the last one; nothing is made of an empty piece
-    assert split_captions(" A man opens. <ent> \n<ent>He pours.<ent>") == ("A man opens.", "He pours.")
-    assert split_captions("one <ent> two") == ("one", "two")
-    assert split_captions(" ") == ()
 
 
 @given(segment_lists(max_size=8))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from museg.meco.event_windows import PAIRED_TARGET_TASKS, event_segments
+from museg.data.event_windows import PAIRED_TARGET_TASKS, event_segments
 
 
 @pytest.mark.parametrize("task", PAIRED_TARGET_TASKS)
