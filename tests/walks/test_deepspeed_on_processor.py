@@ -82,7 +82,7 @@ def train(num_processes: int, outputs: Path, folder: Path, runs: dict, broken: d
         return tiny_runs.settings(outputs, *shared, *overrides), folder / name, folder / "recorded"
 
     asked_for = ([asked(*run) for run in some.items()] for some in (runs, broken))
-    codes = process_pairs.exit_codes_of(train_without_gpu, *asked_for, num_processes=num_processes, timeout_s=1200)
+    codes = process_pairs.exit_codes_of(train_without_gpu, *asked_for, num_processes=num_processes, timeout_s=300)
     assert codes == [0] * num_processes
 
 
