@@ -21,10 +21,11 @@ from museg.report.markdown import Markdown
 from museg.report.model_card import Exported, model_card
 from museg.report.run_folder import read_run
 from museg.report.tolerant import mapping
-from museg.targets import TARGET, build, read_run_config
+from museg.targets import TARGET, build, locate, read_run_config
 from museg.training.base_model import FOLDER as BASE_FOLDER
 from museg.training.base_model import put_adapter_on
-from museg.training.checkpoints import COMPLETE, CONFIG_FILE, Checkpoint, complete_checkpoints
+from museg.training.checkpoints import COMPLETE, CONFIG_FILE, Checkpoint, complete_checkpoints, part_of
+from museg.training.phased_module import PhasedModule
 from museg.video.budget import FrameBudget
 
 AUTO = "auto"
@@ -67,8 +68,27 @@ def export_run(asked: Asked) -> tuple[int, str]:
     dtype = str(policy.model.dtype).removeprefix("torch.")
     with whole_folder(asked.output) as folder:
         export(policy, folder, budget=budget)
+        write_beside(config, checkpoint, folder)
         write_card(asked.run, folder, checkpoint.global_step, dtype)
     return checkpoint.global_step, dtype
+
+
+def write_beside(config: Mapping[str, Any], checkpoint: Checkpoint, folder: Path) -> None:
+    """Write what the method of a run trained beside the model, if it did, to where the model is."""
+    method, options = _method(config)
+    with _told_as_damage(checkpoint.folder):
+        weights = part_of(checkpoint.weights(), "heads.")
+    if weights:
+        _constructed(lambda: method.write_beside(folder, weights, **options), "method")
+
+
+def _method(config: Mapping[str, Any]) -> tuple[type[PhasedModule], dict[str, Any]]:
+    """The class that trained, and its settings but for files that were read when it began."""
+    node = dict(mapping(config.get("method")))
+    found = locate(str(node.pop(TARGET, "")))
+    if not (isinstance(found, type) and issubclass(found, PhasedModule)):
+        raise ValueError(f"method.{TARGET} of this run names no method: its configuration was changed")
+    return found, node | ({"start_heads": None} if "start_heads" in node else {})
 
 
 def write_card(run_dir: Path, folder: Path, step: int, dtype: str) -> None:
@@ -153,11 +173,13 @@ def trained_policy(config: Mapping[str, Any], run: Path, checkpoint: Checkpoint,
         raise ValueError(f"the model that the run began with: {error}{hint}") from error
     if not isinstance(policy, Policy):
         raise ValueError(f"model.{TARGET}={node.get(TARGET)} makes no model: the run's configuration was changed")
+    method, options = _method(config)
+    policy, _ = _constructed(lambda: method.prepared(policy, 0, **options), "method")
     began_cold = mapping(config.get("cold_start")).get("enabled") is True
     with _told_as_damage(run / BASE_FOLDER):
         put_adapter_on(policy, run, seed=0, is_resumed=True, is_made_here=began_cold)
     with _told_as_damage(checkpoint.folder):
-        weights = {name.removeprefix("model."): weight for name, weight in checkpoint.weights().items()}
+        weights = part_of(checkpoint.weights(), "model.")
     try:
         load_trained(policy, weights)
         for name, weight in policy.model.named_parameters():

@@ -20,7 +20,11 @@ from museg.config.derived_schema import TargetConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "schema": {"train": training_schema.TrainConfig, "evaluate": evaluation_schema.EvaluateConfig},
-    "schema/method": {"lightning": TargetConfig, "supervised": training_schema.SupervisedMethodConfig},
+    "schema/method": {
+        "lightning": TargetConfig,
+        "supervised": training_schema.SupervisedMethodConfig,
+        "meco": training_schema.MecoMethodConfig,
+    },
     "schema/optimizer": {"adamw": training_schema.OptimizerConfig},
     "schema/trainer": {"lightning": training_schema.TrainerConfig},
     "schema/strategy": {

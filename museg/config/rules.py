@@ -12,6 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from museg.config.method_rules import (
+    alignment,
+    low_masters,
+    optimizer_kind,
+    prompts_of_phases,
+    trained_heads,
+    trained_parts,
+)
 from museg.config.sharding_rules import sharded_weights, strategy
 from museg.config.violation import Violation
 from museg.config.weight_rules import adapter, moments
@@ -215,6 +223,12 @@ TRAIN_RULES: Rules = {
     files: ("dataset",),
     adapter: ("model", "objective"),
     moments: ("optimizer", "trainer"),
+    optimizer_kind: ("optimizer", "trainer"),
+    trained_parts: ("phase", "method", "model", "objective"),
+    low_masters: ("phase", "model", "trainer"),
+    prompts_of_phases: ("phase", "dataset", "trainer"),
+    alignment: ("method", "trainer"),
+    trained_heads: ("phase", "method"),
     betas: ("optimizer",),
 }
 """Every rule with the groups it reads, in the order in which violations are told."""

@@ -60,6 +60,8 @@ def sharded_weights(settings: Mapping[str, Any]) -> Iterator[Violation]:
         if logger.get("best_model"):
             rule = "cannot be written in the midst of a fit where weights are sharded"
             yield Violation(f"logger.{name}.best_model", rule, True, "leave it out, or use trainer=zero2 or ddp")
+    if settings["method"][TARGET].endswith("MecoModule"):
+        return  # which forwards all rows of a micro-batch at once
     is_supervised = settings["method"][TARGET].endswith("SftModule")
     rows = trainer["micro_batch_prompts"] * (1 if is_supervised else rollout["num_generations"])
     if rows > ROWS_PER_PASS and (is_supervised or not objective["shared_prefix"]):

@@ -27,11 +27,17 @@ class RewardMixConfig(TargetConfig):
 
 @dataclass
 class PhaseConfig:
-    """One phase: its length (None = what the others leave), its wording, and which reward terms are on."""
+    """One phase: its length (None = what the others leave), its wording, and which reward terms are on.
+
+    None in the rest stands for what the run has.
+    """
 
     num_steps: int | None = number(None, minimum=0)
     prompt: str = MISSING
     rewards: dict[str, bool] = field(default_factory=dict)
+    trains: Any = None  # OmegaConf cannot put a mapping where None stood for a schema
+    lr: float | None = number(None, above=0)
+    prompts_per_step: int | None = number(None, minimum=1)
 
 
 @dataclass

@@ -12,8 +12,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from museg.config.derived_schema import TargetConfig
+from museg.config.derived_schema import TargetConfig, derived_schema
 from museg.config.limits import choice, number, share
+from museg.meco.localization import LocalizationSettings
+
+LocalizationConfig = derived_schema(LocalizationSettings)
 
 
 @dataclass
@@ -25,10 +28,26 @@ class SupervisedMethodConfig(TargetConfig):
 
 
 @dataclass
+class MecoMethodConfig(TargetConfig):
+    """Structural tokens and their alignment with the steps of the video."""
+
+    start_heads: str | None = None
+    token_layer: int = number(below=0)
+    frame_layer: int = number(below=0)
+    weight: float = number(minimum=0)
+    loss: str = choice("separate", "joint")
+    temperature: float = number(above=0)
+    head_gap_s: float = number(above=0)
+    gap_s: float = number(above=0)
+    inclusive_end: bool = MISSING
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)  # type: ignore[valid-type]
+
+
+@dataclass
 class OptimizerConfig:
     """AdamW and its learning rate over one fit."""
 
-    kind: str = choice("adamw", "adamw_8bit", "paged_adamw_8bit")
+    kind: str = choice("adamw", "adamw_8bit", "paged_adamw_8bit", "muon")
     lr: float = number(above=0)
     betas: list[float] = number(minimum=0, below=1)  # noqa: RUF009 (a field, made by a function)
     eps: float = number(above=0)
@@ -37,6 +56,9 @@ class OptimizerConfig:
     warmup_steps: int = number(minimum=0)
     final_fraction: float = share()
     shape: str = choice("linear", "cosine", "constant")
+    warmup_share: float | None = share(None)
+    matrix_lr: float | None = number(None, above=0)
+    momentum: float | None = number(None, minimum=0, below=1)
 
 
 @dataclass

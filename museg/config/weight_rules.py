@@ -30,7 +30,7 @@ def adapter(settings: Mapping[str, Any]) -> Iterator[Violation]:
 def moments(settings: Mapping[str, Any]) -> Iterator[Violation]:
     """Moments in 8 bits have their package, whole weights beside them, and a GPU to page from."""
     kind, trainer = settings["optimizer"]["kind"], settings["trainer"]
-    if kind == "adamw":
+    if kind not in ("adamw_8bit", "paged_adamw_8bit"):
         return
     if importlib.util.find_spec("bitsandbytes") is None:
         rule = "needs the package bitsandbytes, which is not installed"

@@ -16,6 +16,9 @@ from torch.nn.functional import pad
 
 from museg.meco.structure import Kind
 
+_HOOK = "structural_rows_hook"
+"""Where a matrix keeps what holds its other rows."""
+
 
 class Tokenizer(Protocol):
     """What is asked of a tokenizer."""
@@ -103,8 +106,8 @@ def train_rows_alone(model: LanguageModel, ids: StructuralIds) -> list[nn.Parame
     """Let the structural rows of the embedding matrices train and all others stay; returns the matrices.
 
     Gradients of the other rows become zeros on their way. An optimizer must not decay these matrices either
-    (`parameter_groups`), nor have moments of them from before. Whoever freezes or resizes the matrices later undoes it,
-    and so does FSDP, which puts parameters of its own in their place.
+    (`parameter_groups`), nor have moments of them from before. `train_all_rows` undoes it. Whoever freezes or resizes
+    the matrices later undoes it too, and so does FSDP, which puts parameters of its own in their place.
     """
     rows = list(ids.kinds)
 
@@ -113,11 +116,25 @@ def train_rows_alone(model: LanguageModel, ids: StructuralIds) -> list[nn.Parame
         kept[rows] = gradient[rows]
         return kept
 
+    weights = train_all_rows(model)
+    for weight in weights:
+        setattr(weight, _HOOK, weight.register_hook(of_rows))
+    return weights
+
+
+def train_all_rows(model: LanguageModel) -> list[nn.Parameter]:
+    """Let all rows of the embedding matrices train, whatever held them; returns the matrices."""
     weights = embedding_weights(model)
     for weight in weights:
         weight.requires_grad_(True)
-        weight.register_hook(of_rows)
+        if hook := weight.__dict__.pop(_HOOK, None):
+            hook.remove()
     return weights
+
+
+def held_matrices(model: LanguageModel) -> list[nn.Parameter]:
+    """The matrices of which `train_rows_alone` lets but some rows train."""
+    return [weight for weight in embedding_weights(model) if _HOOK in weight.__dict__]
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter]) -> list[dict[str, Any]]:

@@ -59,6 +59,19 @@ TRAIN_KEYS: dict[str, MetricKey] = {
     "time/update_s": MetricKey("update time", "s", "time of log-probs, backward passes and the optimizer"),
 }
 
+STRUCTURE_KEYS: dict[str, MetricKey] = {
+    "loss/text": MetricKey("loss of the text", "nats", "mean negative log-probability of a token of the target texts"),
+    "loss/structure": MetricKey("loss of the structure", "nats", "cross-entropy of structural tokens over video steps"),
+    "structure/kl": MetricKey("structure above its least", "nats", "that loss less what no weights could remove"),
+    "structure/event": MetricKey("loss of events", "nats", "cross-entropy of the tokens that close events"),
+    "structure/transition": MetricKey("loss of transitions", "nats", "cross-entropy of the tokens of transitions"),
+    "structure/hit_at_1": MetricKey("hit@1", "share", "structural tokens whose likeliest step lies in their target"),
+    "structure/cosine_in": MetricKey("cosine inside", "", "similarity of tokens and steps of their target"),
+    "structure/cosine_out": MetricKey("cosine outside", "", "similarity of tokens and all other steps"),
+    "structure/scale": MetricKey("scale", "", "what cosines are multiplied by before the softmax over steps"),
+}
+"""What method=meco measures besides `TRAIN_KEYS`: on the target texts of a step, before its update."""
+
 HELD_OUT_SCORES: dict[str, MetricKey] = {
     "mean_iou": MetricKey("mean IoU", "", "intersection over union in seconds of all predicted and all true segments"),
     **{
@@ -104,15 +117,18 @@ def held_out_key(mode: str, score: str) -> str:
     return f"held_out/{mode}/{score}"
 
 
-def columns(reward_terms: Iterable[str]) -> list[str]:
-    """All metric columns of a run whose reward mix has these terms, in the order of the run log."""
+def columns(reward_terms: Iterable[str], of_method: Iterable[str] = ()) -> list[str]:
+    """All metric columns of a run whose reward mix has these terms, in the order of the run log.
+
+    `of_method`: keys that only its method has.
+    """
     held_out = [held_out_key(mode, score) for mode in MODES for score in HELD_OUT_SCORES]
-    return [*TRAIN_KEYS, *(reward_key(term) for term in reward_terms), *held_out]
+    return [*TRAIN_KEYS, *of_method, *(reward_key(term) for term in reward_terms), *held_out]
 
 
 def describe(key: str) -> MetricKey:
     """Label, unit and meaning of a key; a key nobody defined describes itself."""
-    defined = TRAIN_KEYS | DASHBOARD_KEYS
+    defined = TRAIN_KEYS | STRUCTURE_KEYS | DASHBOARD_KEYS
     if key in defined:
         return defined[key]
     kind, _, rest = key.partition("/")

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from museg.phases.trained_parts import TrainedParts
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _RESERVED = ("cold_start",)  # what comes before step 0 goes by this name in logs and folders
@@ -15,6 +17,8 @@ class Phase:
 
     rewards_off: terms of the reward mix that do not count here.
     position: place among the phases as declared, from 0, those of zero steps included; set by `PhaseSchedule`.
+    trains: what learns here; None: whatever the model lets learn.
+    lr, prompts_per_step: in place of the run's own; None: those.
     """
 
     name: str
@@ -22,6 +26,9 @@ class Phase:
     prompt: str
     rewards_off: tuple[str, ...] = ()
     position: int = 0
+    trains: TrainedParts | None = None
+    lr: float | None = None
+    prompts_per_step: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in _RESERVED:
@@ -31,6 +38,10 @@ class Phase:
             )
         if self.num_steps < 0:
             raise ValueError(f"phase {self.name}: num_steps must be 0 or more, given {self.num_steps}")
+        if self.lr is not None and not self.lr > 0:
+            raise ValueError(f"phase {self.name}: lr must be above 0 (null: that of the optimizer), given {self.lr}")
+        if self.prompts_per_step is not None and self.prompts_per_step < 1:
+            raise ValueError(f"phase {self.name}: prompts_per_step must be 1 or more, given {self.prompts_per_step}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class PhaseSchedule:
         kept = tuple(replace(phase, position=k) for k, phase in enumerate(self.phases) if phase.num_steps > 0)
         if not kept:
             raise ValueError("a phase schedule needs at least one phase of one step or more")
+        if not self.restart and len({(phase.trains, phase.lr) for phase in kept}) > 1:
+            raise ValueError(
+                "phases that train other parts, or at another lr, each need an optimizer of their own: set "
+                "phase.restart=true, or give all of them the same"
+            )
+        if len({phase.trains is None for phase in kept}) > 1:
+            raise ValueError("either every phase names what it trains (trains), or none does")
         object.__setattr__(self, "phases", kept)
 
     @property
@@ -122,7 +140,8 @@ def build_schedule(
     steps, total_steps: `phase.steps` and `phase.total_steps`; the first acts only through the phases that refer to it
     and is named in messages.
     phases: name -> {num_steps: int or None, prompt: str, rewards: {term: bool}}; None takes what the others leave of
-    total_steps (possibly nothing), a term set to false is off in that phase.
+    total_steps (possibly nothing), a term set to false is off in that phase. Further `trains` (the fields of
+    `TrainedParts`), `lr` and `prompts_per_step`, as in `Phase`.
 
     Raises ValueError when the lengths do not add up to total_steps, or more than one is None.
     """
@@ -154,9 +173,22 @@ def build_schedule(
 
 
 def _build_phase(name: str, phase: Mapping[str, Any], num_steps: int) -> Phase:
-    rewards = phase.get("rewards") or {}
+    rewards, trains = phase.get("rewards") or {}, phase.get("trains")
+    try:
+        parts = None if trains is None else TrainedParts(**trains)
+    except TypeError as error:
+        keys = ", ".join(field.name for field in fields(TrainedParts))
+        raise ValueError(f"phase {name}: trains must be a mapping of {keys}, given {trains}") from error
+    except ValueError as error:
+        raise ValueError(f"phase {name}: {error}") from error
     return Phase(
-        name, num_steps, _field(name, phase, "prompt"), tuple(term for term, is_on in rewards.items() if not is_on)
+        name,
+        num_steps,
+        _field(name, phase, "prompt"),
+        tuple(term for term, is_on in rewards.items() if not is_on),
+        trains=parts,
+        lr=phase.get("lr"),
+        prompts_per_step=phase.get("prompts_per_step"),
     )
 
 

@@ -87,12 +87,20 @@ def load_adapter(model: nn.Module, weights: Mapping[str, Tensor], adapter: str =
 def load_trained(policy: Policy, weights: Mapping[str, Tensor]) -> None:
     """Write what a training wrote, under the names in the model: all weights, or those of the adapter that trains.
 
-    Raises ValueError where an adapter does not fit.
+    Beside an adapter there may be weights of the model itself that trained, too. Raises ValueError where an adapter or
+    these do not fit.
     """
     if policy.lora is None:
         policy.model.load_state_dict(weights)
-    else:
-        load_adapter(policy.model, only(weights.items(), TRAINED))
+        return
+    load_adapter(policy.model, only(weights.items(), TRAINED))
+    own = dict(policy.model.named_parameters())
+    for name, weight in weights.items():
+        if is_of(name, TRAINED):
+            continue
+        if name not in own or own[name].shape != weight.shape:
+            raise ValueError(f"weights of another model: it has no {name} of shape {list(weight.shape)}")
+        own[name].detach().copy_(weight)
 
 
 @contextmanager

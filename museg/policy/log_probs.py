@@ -84,24 +84,39 @@ def _completion_hidden(
     policy: Policy, batch: PromptBatch, prompt_embeds: Tensor, completion_ids: Tensor, group_of: Tensor
 ) -> Tensor:
     """Return the hidden state before each completion token: [rows, C, hidden]."""
+    hidden = forwarded(policy, batch, prompt_embeds, completion_ids, group_of)
+    return before_completions(hidden, batch, completion_ids.shape[1], group_of)
+
+
+def forwarded(
+    policy: Policy, batch: PromptBatch, prompt_embeds: Tensor, completion_ids: Tensor, group_of: Tensor
+) -> Tensor:
+    """Return the hidden states [rows, P + C - 1, hidden] of prompts and completions; rows start at their first token.
+
+    Nothing is read of a completion's last token, from which nothing is predicted.
+    """
     padding = batch.num_padding[group_of]
-    read_ids = completion_ids[:, :-1]  # nothing is predicted from the last token
+    read_ids = completion_ids[:, :-1]
     completion_embeds = policy.model.model.language_model.embed_tokens(read_ids)
     embeds = torch.cat([prompt_embeds[group_of], completion_embeds.to(prompt_embeds.dtype)], dim=1)
     steps = torch.arange(read_ids.shape[1], device=read_ids.device)
     completion_positions = (batch.next_position[group_of, None] + steps).expand(3, -1, -1)
     positions = torch.cat([batch.position_ids[:, group_of], completion_positions], dim=2)  # [3, rows, P + C - 1]
-    hidden = run_decoder(
+    return run_decoder(
         policy,
         drop_left_padding(embeds, padding),
         drop_left_padding(positions.permute(1, 2, 0), padding).permute(2, 0, 1),
     )
-    num_completion = completion_ids.shape[1]
+
+
+def before_completions(states: Tensor, batch: PromptBatch, num_completion: int, group_of: Tensor) -> Tensor:
+    """Return of states [rows, P + C - 1, hidden] those before each of C completion tokens: [rows, C, hidden]."""
+    padding = batch.num_padding[group_of]
     if not padding.any():
-        return hidden[:, -num_completion:]
+        return states[:, -num_completion:]
     first = batch.input_ids.shape[1] - padding - 1  # [rows] the prompt's last token
     places = first[:, None] + torch.arange(num_completion, device=first.device)
-    return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], places]
+    return states[torch.arange(len(states), device=states.device)[:, None], places]
 
 
 def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:

@@ -49,6 +49,11 @@ PANELS = (
     ),
     PanelRule("kl", "KL to the reference in nats", r"loss/kl"),
     PanelRule("loss", "Loss", r"loss/total"),
+    PanelRule(
+        "structure_loss", "Loss of text and structure in nats", r"loss/(text|structure)|structure/(kl|event|transition)"
+    ),
+    PanelRule("hit_at_1", "Structural tokens placed right", r"structure/hit_at_1"),
+    PanelRule("cosine", "Similarity of tokens and steps", r"structure/cosine_\w+"),
     PanelRule("signal", "Learning signal in the groups", r"reward/(group_std|zero_std_share)"),
     PanelRule("grad_norm", "Gradient norm", r"loss/grad_norm"),
     PanelRule("learning_rate", "Learning rate", r"train/learning_rate", is_noisy=False),

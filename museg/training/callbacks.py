@@ -120,7 +120,7 @@ def evaluate_held_out(
     """Evaluate with dropout off and the trainer's precision, and put the module back into training."""
     module.eval()
     with module.weights.gathered(), trainer.precision_plugin.forward_context():
-        evaluation = held_out.evaluate(module.policy, modes, module.features)
+        evaluation = held_out.evaluate(module.policy, modes, module.features, module.reader)
     module.train()
     return evaluation
 

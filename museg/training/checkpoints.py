@@ -103,6 +103,11 @@ def quietly() -> Iterator[None]:
         yield
 
 
+def part_of(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The weights whose names begin with `prefix`, by what follows it."""
+    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+
+
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
     """Complete checkpoints of a run, oldest first: a folder gets its final name once everything in it is on disk."""
     named = ((folder, COMPLETE.fullmatch(folder.name)) for folder in (run_dir / "checkpoints").glob("step_*"))

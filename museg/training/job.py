@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +21,12 @@ class OptimizerSettings:
     """AdamW and its learning rate over one fit; `final_fraction` is the share of `lr` left at the end.
 
     `kind`: "adamw", or bitsandbytes' with moments of 8 bits: "adamw_8bit", and "paged_adamw_8bit", whose moments may
-    leave a full GPU for the host's memory.
+    leave a full GPU for the host's memory. "muon": Muon for the matrices inside the layers, whose rate peaks at
+    `matrix_lr`, AdamW with its usual betas for the rest.
+    `warmup_share`: of a fit's steps, in place of `warmup_steps`.
     """
 
-    kind: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
+    kind: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"]
     lr: float
     betas: tuple[float, float]
     eps: float
@@ -32,6 +35,13 @@ class OptimizerSettings:
     warmup_steps: int
     final_fraction: float
     shape: Literal["linear", "cosine", "constant"]
+    warmup_share: float | None = None
+    matrix_lr: float | None = None
+    momentum: float | None = None
+
+    def warmup_of(self, num_steps: int) -> int:
+        """Steps of warm-up in a fit of `num_steps` steps; a share of them is rounded up."""
+        return self.warmup_steps if self.warmup_share is None else ceil(num_steps * self.warmup_share)
 
 
 @dataclass(frozen=True)

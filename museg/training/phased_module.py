@@ -3,9 +3,10 @@
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from museg.data.clips import LoadedClip, StepBatch
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import PromptWording
+from museg.meco.tokens import held_matrices
 from museg.phases.batches import derive_seed
 from museg.phases.learning_rate import learning_rate
 from museg.policy.adapter import drawn_from
@@ -25,10 +27,12 @@ from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch, build_prompt_batch, encode_completions
 from museg.training import processes
+from museg.training.held_out import WRITTEN_TIMES, AnswerReader
 from museg.training.job import TrainingJob
-from museg.training.optimizers import adamw
+from museg.training.optimizers import optimizers_of
 from museg.training.profile import PartClock
 from museg.training.sharding import ForwardPass, FsdpShards, HeldWeights, WholeWeights, Zero3Shards, shards_weights
+from museg.training.trained_parts import part_names
 from museg.training.vision_features import vision_features
 from museg.video.decoding import SampledVideo
 
@@ -58,8 +62,10 @@ class PhasedModule(pl.LightningModule):
     every log. Phase and learning rate are functions of it. `parts` measures where a step's time goes, if that is asked.
     `features` hands out what a frozen vision tower makes of a clip, to policy and reference; None where it trains.
     `weights` says where the policy's weights lie, and how they are come by.
+    `reader` finds segments in the answers to held-out clips. `metric_keys` are those that only this method has.
     """
 
+    metric_keys: tuple[str, ...] = ()
     automatic_optimization = False
 
     def __init__(self, policy: Policy, job: TrainingJob) -> None:
@@ -69,6 +75,7 @@ class PhasedModule(pl.LightningModule):
         self.job = job
         self.steps_done = 0
         self.reference_sha256 = ""
+        self.reader: AnswerReader = WRITTEN_TIMES
         self.exact_buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.parts: PartClock = nullcontext
         self.features = vision_features(policy, job.vision_features)
@@ -76,11 +83,25 @@ class PhasedModule(pl.LightningModule):
         self.weights: HeldWeights = WholeWeights()
         self.forward_pass = ForwardPass()
 
+    @staticmethod
+    def prepared(policy: Policy, seed: int, **options: Any) -> tuple[Policy, torch.nn.Module | None]:
+        """The policy as the method trains it, and what it trains beside it (None: nothing); `options` are its own.
+
+        To be asked once a cold start has ended, before an adapter is put on the model.
+        """
+        return policy, None
+
+    @staticmethod
+    def write_beside(folder: Path, weights: Mapping[str, Tensor], **options: Any) -> None:
+        """Write what was trained beside the policy, by its weights, into a folder that holds the exported policy."""
+
     def configure_model(self) -> None:
         """Shard the weights where the trainer asks for it; Lightning calls this before it asks for the optimizer."""
         strategy = self.trainer.strategy
         if isinstance(strategy, DeepSpeedStrategy) and not self.strict_loading:
-            strategy.exclude_frozen_parameters = True
+            kept = self.kept_names()
+            learns = (weight.requires_grad for name, weight in self.named_parameters() if name in kept)
+            strategy.exclude_frozen_parameters = all(learns)
             self.register_state_dict_post_hook(leave_frozen_out)
         if isinstance(strategy, ModelParallelStrategy):
             self.weights = FsdpShards(self.model, strategy.root_device, self.compute_dtype)
@@ -92,9 +113,9 @@ class PhasedModule(pl.LightningModule):
         """What sharded weights are gathered in."""
         return torch.float32 if self.job.trainer.precision == "32-true" else torch.bfloat16
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """A fresh optimizer; Lightning restores its state when a fit is continued."""
-        return adamw(self.model, self.job.optimizer)
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Fresh ones; Lightning restores their state when a fit is continued."""
+        return optimizers_of(self, self.job.optimizer, undecayed=held_matrices(self.model))
 
     def on_fit_start(self) -> None:
         """Training mode: pretrained weights come in evaluation mode, in which gradient checkpointing is off.
@@ -113,14 +134,14 @@ class PhasedModule(pl.LightningModule):
         checkpoint["reference_sha256"] = self.reference_sha256
         checkpoint.pop("loops", None)
         if self.policy.lora is not None:
-            state, trained = checkpoint["state_dict"], self.trained_names()
-            checkpoint["state_dict"] = {name: weight for name, weight in state.items() if name in trained}
+            state, kept = checkpoint["state_dict"], self.kept_names()
+            checkpoint["state_dict"] = {name: weight for name, weight in state.items() if name in kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the counter back. Raises `ValueError` when the reference is not the one that the steps so far had."""
         self.steps_done = int(checkpoint["steps_done"])
         if not self.strict_loading and "state_dict" in checkpoint:  # DeepSpeed has read the weights by now
-            lacking = self.trained_names() - checkpoint["state_dict"].keys()
+            lacking = self.kept_names() - checkpoint["state_dict"].keys()
             if lacking:
                 raise ValueError(f"the checkpoint lacks {len(lacking)} weights that train, such as {min(lacking)}")
         if checkpoint["reference_sha256"] != self.reference_sha256:
@@ -129,9 +150,12 @@ class PhasedModule(pl.LightningModule):
                 "files back, or start a new run"
             )
 
-    def trained_names(self) -> set[str]:
-        """The weights that train."""
-        return {name for name, weight in self.named_parameters() if weight.requires_grad}
+    def kept_names(self) -> set[str]:
+        """The weights that train in this fit, and those that do in any other phase."""
+        of_phases = (phase.trains for phase in self.job.schedule.phases if phase.trains is not None)
+        of_model = {f"model.{name}" for parts in of_phases for name in part_names(self.policy, parts)}
+        beside = {name for name, _ in self.named_parameters() if not name.startswith("model.")}
+        return of_model | beside | {name for name, weight in self.named_parameters() if weight.requires_grad}
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
         """Frames stay where they are: only the prompt batch made of them travels."""
@@ -192,6 +216,10 @@ class PhasedModule(pl.LightningModule):
 
     def blank_log_probs(self, policy: Policy) -> Tensor:
         """What `policy` makes of a completion that says nothing about a clip that shows nothing."""
+        return completion_log_probs(policy, *self.blank_inputs(policy), 1)
+
+    def blank_inputs(self, policy: Policy) -> tuple[PromptBatch, Tensor, Tensor]:
+        """That clip's prompt, that completion, and its mask."""
         limit = self.job.rollout.max_context_tokens
         prompts = build_prompt_batch(policy, [BLANK_CLIP], BLANK_WORDING, max_context_tokens=limit)
         if self.features is not None:  # nobody calls the tower
@@ -199,7 +227,7 @@ class PhasedModule(pl.LightningModule):
             blank = torch.zeros(int(is_video.sum()), policy.model.config.text_config.hidden_size, device=self.device)
             prompts = replace(prompts, features=blank)
         ids, mask = (tensor.to(self.device) for tensor in encode_completions(policy, [""]))
-        return completion_log_probs(policy, prompts, ids, mask, 1)
+        return prompts, ids, mask
 
     def not_finite(self, what: str, step: int, example_ids: Sequence[str]) -> NonFiniteStep:
         """The error that all processes raise together; it names the examples of all of them."""
@@ -210,21 +238,23 @@ class PhasedModule(pl.LightningModule):
 
         Raises `NonFiniteStep` in all processes, with the weights unchanged, where the gradient is not finite.
         """
-        settings, optimizer, fit = self.job.optimizer, self.optimizers(), self.job.schedule.fit_at(step)
+        settings, fit = self.job.optimizer, self.job.schedule.fit_at(step)
         rate = learning_rate(
             step - fit.start_step,
-            fit.end_step - fit.start_step,
-            peak=settings.lr,
-            warmup_steps=settings.warmup_steps,
+            fit.num_steps,
+            peak=fit.phases[0].lr or settings.lr,
+            warmup_steps=settings.warmup_of(fit.num_steps),
             final_fraction=settings.final_fraction,
             shape=settings.shape,
         )
         is_sharded = isinstance(self.trainer.strategy, DeepSpeedStrategy)
         norm = 0.0 if is_sharded else self.clip(step, example_ids)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+        made = self.optimizers()
+        for optimizer in made if isinstance(made, list) else [made]:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_ratio", 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
         if is_sharded:  # only DeepSpeed sees the whole gradient: it clips in its step, or leaves the step out
             norm = float(self.trainer.strategy.model.get_global_grad_norm())
             if not math.isfinite(norm):
@@ -233,17 +263,17 @@ class PhasedModule(pl.LightningModule):
 
     def clip(self, step: int, example_ids: Sequence[str]) -> float:
         """Clip the gradient at `optimizer.max_grad_norm`; returns its norm before, or raises `NonFiniteStep`."""
-        found = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.job.optimizer.max_grad_norm)
+        found = torch.nn.utils.clip_grad_norm_(self.parameters(), self.job.optimizer.max_grad_norm)
         norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
         if not math.isfinite(norm):
-            self.model.zero_grad()
+            self.zero_grad()
             raise self.not_finite("the gradient", step, example_ids)
         return norm
 
 
 def leave_frozen_out(module: PhasedModule, state: dict[str, Tensor], *_: Any) -> None:
-    """Take all but what trains out of the module's state. DeepSpeed by itself overlooks frozen weights of two names."""
-    for name in state.keys() - module.trained_names():
+    """Leave what trains in no fit out of the module's state. DeepSpeed by itself overlooks weights of two names."""
+    for name in state.keys() - module.kept_names():
         del state[name]
 
 

@@ -32,7 +32,7 @@ from museg.training import processes
 from museg.training.base_model import put_adapter_on
 from museg.training.best_model import BestModel
 from museg.training.callbacks import Checkpointer, HeldOutEvaluator, StepClock, StepLogger
-from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder
+from museg.training.checkpoints import Checkpoint, complete_checkpoints, open_run_folder, part_of
 from museg.training.cold_start import (
     ColdStartModule,
     ColdStartRecord,
@@ -52,6 +52,7 @@ from museg.training.sharding import let_go_after, shards_weights
 from museg.training.step_stream import StepStream
 from museg.training.stopping import StopListener, StopRequest
 from museg.training.summary import finished_summary, training_s, write_summary
+from museg.training.trained_parts import train_parts
 from museg.training.trainers import lightning_trainer, long_lived, meeting_trainer, torch_threads
 from museg.training.universal import readable
 
@@ -88,7 +89,7 @@ class Run:
         self.checkpoint = processes.on_first(lambda: (complete_checkpoints(run_dir) or [None])[-1])
         self.log: RunLog | None = None
         if processes.is_first():
-            self.log = RunLog(run_dir, columns(job.reward.term_names))
+            self.log = RunLog(run_dir, columns(job.reward.term_names, job.module_class.metric_keys))
             self.log.forget_after(self.checkpoint.global_step if self.checkpoint else -1)
 
     def train(self) -> dict[str, Any]:
@@ -105,6 +106,7 @@ class Run:
             # shards are let go of between two fits, which what is counted as long-lived never is
             with nullcontext() if shards_weights(self.job.trainer.strategy) else long_lived():
                 start = self.recorded_cold_start() if self.checkpoint else self.cold_start()
+                self.prepare()
                 with profiled(self.run_dir, is_wanted=self.job.profile and processes.is_first()) as parts:
                     self.run_fits(parts)
 
@@ -215,9 +217,16 @@ class Run:
         file = self.run_dir / COLD_START_FILE
         return ColdStartRecord(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
+    def prepare(self) -> None:
+        """Let the method make of the policy what it trains, and what it trains beside it."""
+        job = self.job
+        self.policy, self.beside = job.module_class.prepared(self.policy, job.seed, **job.module_options)
+
     def write_model(self, folder: Path) -> None:
-        """The policy as it is now, as a Hugging Face folder."""
+        """The policy as it is now, and what was trained beside it, as a Hugging Face folder."""
         export(merged(self.policy), folder, budget=self.job.budget)
+        if self.beside is not None:
+            self.job.module_class.write_beside(folder, self.beside.state_dict(), **self.job.module_options)
 
     def run_fits(self, parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""
@@ -236,6 +245,7 @@ class Run:
                 gc.collect()  # weights, gradients and moments of a strategy hold each other: before the next are made
                 if shards_weights(self.job.trainer.strategy):  # what a process has now is a part of the policy
                     self.policy = self.job.make_policy()
+                    self.prepare()
                     self.put_adapter_on(is_resumed=True)
                     self.load_weights(complete_checkpoints(self.run_dir)[-1])
         if done == self.job.schedule.total_steps:
@@ -244,6 +254,8 @@ class Run:
     def run_fit(self, fit: Fit, continued: Checkpoint | None, parts: Parts | None) -> None:
         """One Lightning fit, from its first step or from a checkpoint inside it."""
         job, first_step = self.job, continued.global_step if continued else fit.start_step
+        if (parts_of_phase := fit.phases[0].trains) is not None:
+            train_parts(self.policy, self.beside, parts_of_phase)
         module = self.module(fit, continued)
         module.steps_done = first_step
         sampler = StepSampler(self.data, job.schedule, job.prompts_per_step, job.seed)
@@ -269,7 +281,8 @@ class Run:
     def module(self, fit: Fit, continued: Checkpoint | None) -> pl.LightningModule:
         """The method's module; with a reference anchored at the start of the fit where the method needs one."""
         if not self.job.module_class.needs_reference(self.job):
-            return self.job.module_class(self.policy, self.job, **self.job.module_options)
+            beside = {} if self.beside is None else {"heads": self.beside}
+            return self.job.module_class(self.policy, self.job, **beside, **self.job.module_options)
         folder = self.run_dir / "reference" / fit.name
         reference = reference_of(self.policy)
         if continued:
@@ -283,7 +296,9 @@ class Run:
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint's weights into the policy, without any optimizer state."""
         weights = checkpoint.weights()
-        load_trained(self.policy, {name.removeprefix("model."): value for name, value in weights.items()})
+        load_trained(self.policy, part_of(weights, "model."))
+        if self.beside is not None:
+            self.beside.load_state_dict(part_of(weights, "heads."))
 
     def trainer(self, callbacks: Iterable[pl.Callback], *, is_sharded: bool = True) -> pl.Trainer:
         """A Lightning trainer for one fit."""

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from museg.training import processes
 
 SUMMED = frozenset(
-    {"data/num_prompts", "loss/kl", "loss/clip_fraction", "loss/importance_fraction", "train/log_prob_gap_mean"}
+    {
+        *("data/num_prompts", "loss/kl", "loss/clip_fraction", "loss/importance_fraction", "train/log_prob_gap_mean"),
+        *("loss/text", "loss/structure"),
+    }
 )
 """Counts, and means over the whole step of which each process holds its share."""
 LARGEST = frozenset({"loss/total", "loss/grad_norm", "train/learning_rate", "train/log_prob_gap"})

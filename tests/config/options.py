@@ -18,6 +18,14 @@ OF_EVALUATION = tuple(option for option in ALL_OPTIONS if option.startswith("ben
 """What only evaluate.py takes."""
 OPTIONS = [option for option in ALL_OPTIONS if option not in OF_EVALUATION]
 """What train.py takes."""
+STRUCTURE = ("method=meco", "prompt=meco_tiny", "dataset.order=by_phase")
+CHOSEN_WITH = {
+    "phase/meco": STRUCTURE,
+    "phase/meco_full": STRUCTURE,
+    "phase/structure": STRUCTURE,
+    "prompt/meco": ("method=meco", "phase=structure"),
+}
+"""Options that refer to those of other groups."""
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -36,7 +44,7 @@ def jobs_of(option: str, *overrides: str) -> tuple[DictConfig, ...]:
 
 
 def completing(option: str) -> list[str]:
-    """Overrides for what an option leaves open: the user's own files."""
+    """Overrides for what an option leaves open: the user's own files, and what it is meant to be chosen with."""
     files = annotation_files()
     paths = {
         "dataset/museg": {"stage_1": files / "stage_1.jsonl", "stage_2": files / "stage_2.jsonl", "video_root": files},
@@ -49,7 +57,7 @@ def completing(option: str) -> list[str]:
     }
     paths["experiment/museg_3b"] = paths["experiment/museg_7b"] = paths["dataset/museg"]
     given = [f"dataset.{key}={path}" for key, path in paths.get(option, {}).items()]
-    return [*given, "dataset.held_out_share=0.5"] if given else []
+    return [*given, "dataset.held_out_share=0.5"] if given else list(CHOSEN_WITH.get(option, ()))
 
 
 @cache

@@ -77,3 +77,13 @@ def test_impossible_requests_are_refused():
         StepSampler(data("by_step"), schedule(5), 0, 0)
     with pytest.raises(ValueError):
         StepSampler(data("by_step"), schedule(5), 14, 0).examples(5)
+
+
+def test_a_phase_may_have_prompts_of_its_own():
+    phases = (Phase("a", 2, "plain"), Phase("b", 2, "plain", prompts_per_step=21))
+    own = PhaseSchedule(phases, restart=True)
+    sampler = StepSampler(data("by_phase"), own, prompts_per_step=14, seed=0)
+    assert [len(sampler.examples(step)) for step in range(4)] == [14, 14, 21, 21]
+    assert sorted(drawn(sampler, [2, 3])) == sorted(f"b:{row}" for row in range(42))  # every row once
+    with pytest.raises(ValueError, match=r"phase b has prompts_per_step of its own.*set dataset\.order=by_phase"):
+        StepSampler(data("by_step"), own, prompts_per_step=14, seed=0)

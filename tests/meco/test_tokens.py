@@ -13,8 +13,10 @@ from museg.meco.tokens import (
     StructuralIds,
     add_structural_tokens,
     embedding_weights,
+    held_matrices,
     parameter_groups,
     structural_ids,
+    train_all_rows,
     train_rows_alone,
 )
 from museg.policy.adapter import acting, adapter_weights
@@ -244,6 +246,16 @@ def test_only_their_rows_train(tied, num_unnamed):
             assert all(not torch.allclose(weight[row], before[name][row], atol=1e-2) for row in rows)
             others[rows] = False
         assert torch.equal(weight[others], before[name][others])
+
+
+def test_all_rows_train_again():
+    policy, ids = with_tokens()
+    train_rows_alone(policy.model, ids)
+    assert held_matrices(policy.model) == embedding_weights(policy.model)
+    (weight,) = train_all_rows(policy.model)
+    assert held_matrices(policy.model) == []
+    weight.sum().backward()
+    assert weight.grad.eq(1).all()
 
 
 def test_with_decay_all_rows_would_shrink():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from museg.phases.schedule import Fit, Phase, PhaseSchedule, build_schedule
+from museg.phases.trained_parts import TrainedParts
 
 OPTIONS = Path(__file__).resolve().parents[2] / "conf" / "phase"
 
@@ -103,6 +104,53 @@ def test_refused_lengths_and_names():
         PhaseSchedule((Phase("a", 1, "plain"), Phase("a", 2, "plain")), restart=True)
     with pytest.raises(ValueError, match="at least one phase"):
         PhaseSchedule((Phase("a", 0, "plain"),), restart=True)
+
+
+PARTS = {"vision": False, "projector": True, "language": False, "embeddings": "none", "heads": False}
+
+
+def test_phases_may_name_what_they_train_and_how():
+    others = {"trains": PARTS | {"embeddings": "new_rows", "heads": True}, "lr": 0.5, "prompts_per_step": 3}
+    schedule = build_schedule(0, 4, True, {"a": PLAIN | {"num_steps": 1, "trains": PARTS}, "b": PLAIN | others})
+    first, second = schedule.phases
+    assert first.trains == TrainedParts(False, True, False, "none", False)
+    assert (first.lr, first.prompts_per_step) == (None, None)
+    assert second.trains.heads and second.trains.beyond_adapter == ("projector", "embeddings")
+    assert (second.lr, second.prompts_per_step) == (0.5, 3)
+    assert all(phase.trains is None for phase in released().phases)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"trains": PARTS | {"projector": False}}, "phase a: trains: at least one part"),
+        ({"trains": PARTS | {"head": True}}, "phase a: trains must be a mapping of vision, projector, language"),
+        ({"trains": {"vision": True}}, "phase a: trains must be a mapping of vision, projector, language"),
+        ({"trains": ["vision"]}, "phase a: trains must be a mapping of vision, projector, language"),
+        ({"trains": PARTS | {"vision": "yes"}}, "phase a: trains.vision must be true or false"),
+        ({"trains": PARTS | {"embeddings": "some"}}, "phase a: trains.embeddings must be all, new_rows or none"),
+        ({"lr": 0.0}, "phase a: lr must be above 0"),
+        ({"prompts_per_step": 0}, "phase a: prompts_per_step must be 1 or more"),
+    ],
+)
+def test_impossible_phases_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        build_schedule(0, 1, True, {"a": PLAIN | {"num_steps": 1} | changed})
+
+
+@pytest.mark.parametrize("own", [{"lr": 0.5}, {"trains": PARTS}])
+def test_one_optimizer_trains_one_way(own):
+    phases = {"a": PLAIN | {"num_steps": 1}, "b": PLAIN | {"num_steps": 1} | own}
+    with pytest.raises(ValueError, match="each need an optimizer of their own"):
+        build_schedule(0, 2, False, phases)
+    alone = {"a": PLAIN | {"num_steps": 0}, "b": phases["b"]}  # a phase of no steps asks for nothing
+    assert len(build_schedule(0, 1, False, alone).fits()) == 1
+
+
+def test_all_phases_name_what_they_train_or_none_does():
+    phases = {"a": PLAIN | {"num_steps": 1}, "b": PLAIN | {"num_steps": 1, "trains": PARTS}}
+    with pytest.raises(ValueError, match="either every phase names what it trains"):
+        build_schedule(0, 2, True, phases)
 
 
 @pytest.mark.parametrize("step", [-1, 900, 10_000])

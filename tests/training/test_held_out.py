@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from museg.dialogue.responses import read_strict
+from museg.dialogue.responses import read_lenient, read_strict
 from museg.metrics.keys import columns
 from museg.policy.loading import Policy
 from museg.policy.rollout import RolloutSettings
 from museg.policy.tiny import build_tiny
 from museg.temporal.segments import Segment
-from museg.training.held_out import Evaluation, HeldOutSet, _read
+from museg.training.held_out import Evaluation, HeldOutSet, ReadAnswer, _scored
 from tests.policy.drawn_clips import WORDING, drawn_clip
 
 NUM_CLIPS = 5
@@ -83,7 +83,7 @@ def test_the_first_clips_alone_get_the_same_answers(evaluation, policy):
 def read(text: str, *targets: Segment) -> tuple[dict, dict, tuple]:
     clip = drawn_clip(0)
     clip = replace(clip, example=replace(clip.example, targets=targets))
-    [answer] = _read([clip], [text], [7], "greedy")
+    [answer] = _scored([clip], [ReadAnswer(read_strict(text), read_lenient(text))], [7], "greedy")
     return answer
 
 
