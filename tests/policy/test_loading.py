@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
@@ -34,6 +35,7 @@ def folder(policy, tmp_path_factory):
 def test_of_several_processes_the_first_shows_that_it_loads(folder, rank, monkeypatch, capsys):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    transformers.utils.logging.enable_progress_bar()  # which an earlier test may have switched off
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a name that the library is to drop
         load_pretrained(path=str(folder), gradient_checkpointing=True)
