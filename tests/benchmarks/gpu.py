@@ -29,7 +29,17 @@ import transformers
 from tests.benchmarks.gpu_checks import MODEL_TOLERANCE, TOLERANCE, Checks
 from tests.benchmarks.gpu_floor import Peaks, Work, floor_s
 from tests.benchmarks.gpu_parts import Part, Trained, parts_of
-from tests.benchmarks.gpu_shapes import GIB, MODELS, QUICK, RELEASED, chosen_storage, config_of, memory_table, size_of
+from tests.benchmarks.gpu_shapes import (
+    GIB,
+    MODELS,
+    QUICK,
+    RELEASED,
+    chosen_storage,
+    config_of,
+    memory_table,
+    needed_gib,
+    size_of,
+)
 from tests.benchmarks.gpu_timing import capacity_gib, measured_peaks, timed_s
 from tests.benchmarks.measure import benchmark_parser, write_results
 
@@ -132,6 +142,13 @@ def run_parts(trained: Trained, report: Report, peaks: Peaks, end_s: float, num_
             report.add(part.name, error="not measured: no time was left")
 
 
+def add_memory(report: Report, estimated_gib: float) -> None:
+    """Put what was counted beside the most that any part took, where that was measured."""
+    peaks = [row["values"]["peak_gib"] for row in report.rows if "peak_gib" in row.get("values", {})]
+    if peaks:
+        report.add("memory", values={"estimated_gib": round(estimated_gib, 1), "measured_gib": round(max(peaks), 1)})
+
+
 def holds(report: Report, name: str, check: Callable[[], dict[str, float]], tolerance: float) -> bool:
     """Add the row of a comparison; whether all that should be equal is."""
     found = report.attempt(name, check)
@@ -189,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = "log-probabilities, this model"
         wrong += [] if holds(report, name, trained.agreement, MODEL_TOLERANCE) else [name]
         run_parts(trained, report, peaks, start_s + 60 * options.minutes, options.runs)
+        add_memory(report, needed_gib(options.model, storage, num_parameters))
     if wrong:
         raise SystemExit(f"the device does not compute what it should: {', '.join(wrong)}")
 

@@ -56,6 +56,16 @@ def test_every_part_is_measured(found):
     assert len(parts) == 17 and all(len(row["seconds"]) == 1 and row["first_s"] > 0 for row in parts)
 
 
+def test_what_was_counted_stands_beside_what_was_measured(tmp_path, capsys):
+    report = gpu.Report("gpu made", "made", tmp_path / "found.json")
+    gpu.add_memory(report, 48.93)
+    assert not report.rows  # a processor's memory is not measured
+    for part, peak_gib in (("policy forward", 31.0), ("whole step", 45.26)):
+        report.add(part, values={"median_s": 1.0, "peak_gib": peak_gib}, is_warm=True, notes=[])
+    gpu.add_memory(report, 48.93)
+    assert capsys.readouterr().out.splitlines()[-1].split()[1:] == ["estimated_gib", "48.9,", "measured_gib", "45.3"]
+
+
 def test_values_belong_together(found):
     peaks = found["device"]["values"]
     for name, row in found.items():
