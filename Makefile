@@ -1,5 +1,5 @@
 # Verbs for daily work, inside the activated virtual environment (README: set-up).
-.PHONY: install run test fast lint format clean
+.PHONY: install run test cluster fast lint format clean
 
 install: ## install museg, what the tests need, and the commit hooks
 	python -m pip install -e '.[dev]' -c constraints.txt
@@ -8,11 +8,14 @@ install: ## install museg, what the tests need, and the commit hooks
 run: ## the main job: the tiny model learns on this machine
 	python train.py
 
-test: ## everything
+test: ## everything but what needs a cluster's programs
 	pytest
 
+cluster: ## SLURM and DeepSpeed, on this machine
+	pytest -m cluster
+
 fast: ## everything but what is marked slow
-	pytest -m "not slow"
+	pytest -m "not slow and not cluster"
 
 lint: ## style, as the commit hooks see it
 	ruff check .

@@ -46,7 +46,7 @@ def lightning_trainer(
     except MisconfigurationException as error:
         raise ValueError(
             f"this machine cannot run trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}: "
-            f"{error} trainer=cpu needs no GPU."
+            f"{error} trainer=cpu and trainer=ddp_cpu need no GPU."
         ) from error
 
 
@@ -130,6 +130,8 @@ def quiet_lightning() -> None:
     """Silence what Lightning says of choices that are ours and meant."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # wherever DeepSpeed is installed, the libraries load it, and it says in every process that there is no GPU
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
     for message in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",

@@ -25,7 +25,7 @@ from tests.walks.test_number_of_processes import (
 )
 from tests.walks.without_gpu import train_without_gpu
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.cluster]
 
 NUM_STEPS = 5
 SHORT = (

@@ -11,6 +11,8 @@ import yaml
 from museg.training.checkpoints import complete_checkpoints
 from tests.walks import process_pairs, slurm_cluster, sweep_numbers, test_resume, tiny_runs
 
+pytestmark = pytest.mark.cluster
+
 STEPS = ("phase.total_steps=30", "checkpoint.every_steps=100", "validation.every_steps=100")
 PAIR = (*process_pairs.TRAINER, "reward=sequential", "prompts_per_step=3", "phase.steps=12", "phase.total_steps=30")
 
