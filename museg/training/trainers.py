@@ -126,12 +126,16 @@ def long_lived() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not so that there is no GPU: libraries load DeepSpeed where it is installed, and it says so in every process."""
+    return "Setting accelerator to CPU" not in record.getMessage()
+
+
 def quiet_lightning() -> None:
     """Silence what Lightning says of choices that are ours and meant."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # wherever DeepSpeed is installed, the libraries load it, and it says in every process that there is no GPU
-    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
+    logging.getLogger("DeepSpeed").addFilter(_is_news)
     for message in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",
