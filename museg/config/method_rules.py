@@ -92,6 +92,17 @@ def alignment(settings: Settings) -> Iterator[Violation]:
         yield Violation("method.start_heads", "must be a folder", method["start_heads"], remedy)
 
 
+def answers_in_words(settings: Settings) -> Iterator[Violation]:
+    """Methods that learn from times are given none in conversations."""
+    if has_heads(settings):
+        return
+    for name, stage in settings["dataset"].get("stages", {}).items():
+        if any(file["format"] == "conversations" for file in stage["files"].values()):
+            rule = "holds answers in words, and no times, from which only method=meco learns"
+            remedy = f"use method=meco, or take the stage out with ~dataset.stages.{name}"
+            yield Violation(f"dataset.stages.{name}", rule, None, remedy)
+
+
 def optimizer_kind(settings: Settings) -> Iterator[Violation]:
     """Muon has its own rate and momentum, whole matrices, and no decay; others have neither."""
     optimizer, strategy = settings["optimizer"], settings["trainer"]["strategy"]

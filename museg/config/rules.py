@@ -14,6 +14,7 @@ from typing import Any
 
 from museg.config.method_rules import (
     alignment,
+    answers_in_words,
     low_masters,
     optimizer_kind,
     prompts_of_phases,
@@ -228,6 +229,7 @@ TRAIN_RULES: Rules = {
     low_masters: ("phase", "model", "trainer"),
     prompts_of_phases: ("phase", "dataset", "trainer"),
     alignment: ("method", "trainer"),
+    answers_in_words: ("method", "dataset"),
     trained_heads: ("phase", "method"),
     betas: ("optimizer",),
 }

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from museg.data.captions import captions_of
 from museg.data.clips import LoadedClip
-from museg.dialogue.demonstrations import subject_of
-from museg.dialogue.prompts import without_markers
 from museg.meco.structure import Structure, span_targets, write_structure
 
 
@@ -23,18 +22,16 @@ class StructureRules:
     inclusive_end: bool
 
     def structure_of(self, clip: LoadedClip) -> Structure:
-        """The text of a clip's events, or its reference answer, which has no structural token, where words are asked
-        for.
+        """The text of a clip's events, captioned as `museg.data.captions` has it, or its reference answer.
 
-        Where the annotation has no captions, each is what the question is about. Raises ValueError for captions and
-        targets of different number.
+        The latter, where words are asked for, has no structural token. Raises ValueError for captions and targets of
+        different number.
         """
         example = clip.example
         if example.response is not None and not example.targets:
-            return Structure(without_markers(example.response), ())
-        captions = example.captions or (subject_of(example.query),) * len(example.targets)
+            return Structure(example.response, ())
         return write_structure(
-            [without_markers(caption) for caption in captions],
+            captions_of(example),
             example.targets,
             example.duration_s or clip.video.duration_s,
             head_gap_s=self.head_gap_s,

@@ -24,6 +24,8 @@ CHOSEN_WITH = {
     "phase/meco_full": STRUCTURE,
     "phase/structure": STRUCTURE,
     "prompt/meco": ("method=meco", "phase=structure"),
+    "dataset/meco": ("method=meco",),
+    "rollout/meco": ("method=meco",),
 }
 """Options that refer to those of other groups."""
 
@@ -56,8 +58,9 @@ def completing(option: str) -> list[str]:
         "dataset/meco": {"video_root": files},
     }
     paths["experiment/museg_3b"] = paths["experiment/museg_7b"] = paths["dataset/museg"]
+    paths["experiment/meco_3b"] = paths["experiment/meco_7b"] = paths["dataset/meco"]
     given = [f"dataset.{key}={path}" for key, path in paths.get(option, {}).items()]
-    return [*given, "dataset.held_out_share=0.5"] if given else list(CHOSEN_WITH.get(option, ()))
+    return [*given, *(["dataset.held_out_share=0.5"] if given else []), *CHOSEN_WITH.get(option, ())]
 
 
 @cache

@@ -34,7 +34,7 @@ def clips():
     """An event in the middle of eight seconds; two in six seconds at two frames a second; words instead of times."""
     first, second, third = drawn_clip(0), drawn_clip(1, num_frames=12, sample_rate_fps=2.0), drawn_clip(2)
     targets = (Segment(4.0, 5.0), Segment(0.0, 1.5))  # in the order of the annotation
-    answer = replace(third.example, targets=(), response="red <ent> square")
+    answer = replace(third.example, targets=(), response="a red square")
     return [
         replace(first, example=replace(first.example, targets=(Segment(3.0, 5.0),))),
         replace(second, example=replace(second.example, targets=targets, captions=("late", "early"))),
@@ -49,10 +49,10 @@ def batch(step: int = 0):
 def test_the_texts_are_captions_by_time_or_words(outputs):
     rules = meco_module(outputs).rules
     texts = [rules.structure_of(clip).text for clip in clips()]
-    # gaps: 3 s before, 3 s behind; none before, 2.5 s between, 1 s behind; a token in words is broken apart
+    # gaps: 3 s before, 3 s behind; none before, 2.5 s between, 1 s behind
     assert texts[0] == "<tst>\nred square<ent>\n<tst>"
     assert texts[1] == "early<ent>\n<tst>\nlate<ent>"
-    assert texts[2] == "red < ent> square"
+    assert texts[2] == "a red square"
 
 
 def numpy_unit(head: torch.nn.Sequential, states: torch.Tensor) -> np.ndarray:
