@@ -35,3 +35,11 @@ def video_slots(policy: Policy, batch: PromptBatch) -> Tensor:
     num_tokens = batch.attention_mask.sum(dim=1, keepdim=True)  # [B, 1]
     is_token = torch.arange(batch.input_ids.shape[1], device=num_tokens.device) < num_tokens
     return (drop_left_padding(batch.input_ids, batch.num_padding) == policy.ids.video_id) & is_token
+
+
+def video_grids(batch: PromptBatch) -> list[tuple[int, int, int] | None]:
+    """Patches in time, height and width of each prompt's video; None where it shows a picture."""
+    return [
+        tuple(grid) if example.media == "video" else None
+        for grid, example in zip(batch.grid_thw.tolist(), batch.examples, strict=True)
+    ]

@@ -24,11 +24,11 @@ from museg.objectives.supervised import supervised_loss
 from museg.phases.batches import derive_seed
 from museg.policy.loading import Policy, special_ids
 from museg.policy.processing import PromptBatch, encode_completions
-from museg.policy.recorded_layers import RecordedLayers
+from museg.policy.recorded_layers import RecordedLayers, video_grids
 from museg.policy.recorded_log_probs import recorded_log_probs
 from museg.training import processes
 from museg.training.job import TrainingJob
-from museg.training.located_answers import LocatedTimes, video_grids
+from museg.training.located_answers import LocatedTimes
 from museg.training.phased_module import PhasedModule, Stopwatch, example_ids_of
 from museg.training.step_metrics import whole_step
 from museg.training.structure_targets import StructureRules

@@ -12,10 +12,10 @@ from museg.meco.sample_states import sample_states, similarity_rows
 from museg.meco.structure import Kind
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
+from museg.policy.recorded_layers import video_grids
 from museg.policy.recorded_log_probs import recorded_log_probs
 from museg.policy.rollout import RolloutSettings, greedy_rollouts, sample_rollouts
 from museg.temporal.segments import Segment
-from museg.training.located_answers import video_grids
 from museg.training.meco_module import MecoModule
 from tests.policy.drawn_clips import drawn_clip
 from tests.training.small_fits import copied_weights, fit, small_job, step_batch
