@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from museg.config.learning_weights import learning
 from museg.config.step_load import is_reinforced, load_of, text_tokens, with_short_videos
 from museg.policy.loading import freeze
-from museg.policy.lora import num_adapter_weights
 from museg.policy.sizes import DecoderSizes, TowerSizes, meta_model
 from museg.targets import TARGET, build
 from museg.training.memory import MOMENTS_BYTES, Counted, Holding, Plan, by_deepspeed, by_fsdp, peak, plan, whole
@@ -95,7 +95,7 @@ def at_hand(found: Estimate, settings: Settings) -> list[str]:
 def estimate(settings: Settings) -> Estimate:
     """Work out what each process of a run needs."""
     model, tokenizer = sized_model(settings["model"])
-    shape, counted = shape_of(model, settings), counted_of(model, settings["model"])
+    shape, counted = shape_of(model, settings), counted_of(model, settings)
     world_size = world_size_of(settings["trainer"])
     holding = holding_of(settings, counted, world_size)
     load = load_of(settings, world_size, text_tokens(settings["prompt"], tokenizer))
@@ -124,24 +124,20 @@ def sized_model(node: Settings) -> tuple[Qwen2_5_VLForConditionalGeneration, Pre
     return model, None
 
 
-def counted_of(model: Qwen2_5_VLForConditionalGeneration, node: Settings) -> Counted:
-    """Numbers of the model; those of an adapter come on top and are all that learns."""
+def counted_of(model: Qwen2_5_VLForConditionalGeneration, settings: Settings) -> Counted:
+    """Numbers of the model; those of an adapter, and of heads beside the model, come on top."""
     numbers = sum(weight.numel() for weight in model.parameters())
     layers = model.model.language_model.layers
     in_layers = sum(weight.numel() for part in (layers, model.model.visual.blocks) for weight in part.parameters())
-    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    frozen, is_adapter = numbers - trained, bool(node["lora"]["rank"])
-    if is_adapter:
-        frozen, trained = numbers, num_adapter_weights(model, build(node["lora"]))
-    visual = list(model.model.visual.parameters())
-    learns = not is_adapter and any(weight.requires_grad for weight in visual)
+    learns = learning(model, settings)
+    visual = sum(weight.numel() for weight in model.model.visual.parameters())
     return Counted(
-        frozen,
-        trained,
+        numbers - learns.own,
+        learns.all,
         outside=numbers - in_layers,
         largest=sum(weight.numel() for weight in layers[0].parameters()),
-        frozen_tower=0 if learns else sum(weight.numel() for weight in visual),
-        is_adapter=is_adapter,
+        frozen_tower=0 if any(name.startswith("model.visual.") for name in learns.names) else visual,
+        is_adapter=bool(settings["model"]["lora"]["rank"]),
     )
 
 
@@ -155,8 +151,7 @@ def loading_bytes(counted: Counted, holding: Holding, node: Settings) -> float:
 def shape_of(model: Qwen2_5_VLForConditionalGeneration, settings: Settings) -> Shape:
     """Sizes of the model and how it computes."""
     node, config = settings["model"], model.config
-    trains = [] if node["lora"]["rank"] else [name for name, weight in model.named_parameters() if weight.requires_grad]
-    of_tower = [name for name in trains if name.startswith("model.visual.")]
+    of_tower = [name for name in learning(model, settings).names if name.startswith("model.visual.")]
     return Shape(
         DecoderSizes.of(config.text_config),
         TowerSizes.of(config.vision_config),

@@ -33,11 +33,17 @@ def text_tokens(prompt: Settings, tokenizer: PreTrainedTokenizerBase | None) -> 
     return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
+def most_prompts(settings: Settings) -> int:
+    """Prompts of a step, of the phase that has most."""
+    run_has = settings["prompts_per_step"]
+    return max(phase["prompts_per_step"] or run_has for phase in settings["phase"]["phases"].values())
+
+
 def load_of(settings: Settings, world_size: int, num_text_tokens: int) -> Load:
     """What a process does at most: prompts with as much video as the budget aims at."""
     rollout, validation = settings["rollout"], settings["validation"]
     video_tokens = FrameBudget(**settings["video"]["budget"]).most_video_tokens
-    prompt_tokens, prompts = video_tokens + num_text_tokens, ceil(settings["prompts_per_step"] / world_size)
+    prompt_tokens, prompts = video_tokens + num_text_tokens, ceil(most_prompts(settings) / world_size)
     return Load(
         prompts=prompts,
         micro_batch_prompts=min(prompts, settings["trainer"]["micro_batch_prompts"]),

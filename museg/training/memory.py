@@ -19,8 +19,8 @@ PARTS = ("weights", "gradients", "optimizer", "reference", "buffers", "activatio
 MOMENTS = ("rollout", "update", "optimizer step", "validation")
 MASTER_AND_MOMENTS_BYTES = 12
 """Of a trained number under DeepSpeed: float32 weight and two moments of AdamW."""
-MOMENTS_BYTES = {"adamw": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2}
-"""Of a trained number: AdamW's two moments, in 32 or (bitsandbytes) 8 bits."""
+MOMENTS_BYTES = {"adamw": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "muon": 8}
+"""Of a trained number: AdamW's two moments, in 32 or (bitsandbytes) 8 bits; of matrices under Muon half of that."""
 
 LIVE_NUMBERS = 1e9
 """Weights that ZeRO-3 lets be gathered at one time. **Source:** DeepSpeed, stage3_max_live_parameters, its default."""

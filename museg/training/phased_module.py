@@ -152,8 +152,10 @@ class PhasedModule(pl.LightningModule):
 
     def kept_names(self) -> set[str]:
         """The weights that train in this fit, and those that do in any other phase."""
+        is_adapted = self.policy.lora is not None
         of_phases = (phase.trains for phase in self.job.schedule.phases if phase.trains is not None)
-        of_model = {f"model.{name}" for parts in of_phases for name in part_names(self.policy, parts)}
+        chosen = (part_names(self.model, parts, is_adapted=is_adapted) for parts in of_phases)
+        of_model = {f"model.{name}" for names in chosen for name in names}
         beside = {name for name, _ in self.named_parameters() if not name.startswith("model.")}
         return of_model | beside | {name for name, weight in self.named_parameters() if weight.requires_grad}
 

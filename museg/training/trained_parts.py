@@ -1,6 +1,7 @@
 """Letting the parts learn that a phase names, and all others keep their values."""
 
 from torch import nn
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from museg.meco.tokens import embedding_weights, structural_ids, train_all_rows, train_rows_alone
 from museg.phases.trained_parts import ALL, NEW_ROWS, TrainedParts
@@ -13,7 +14,7 @@ def train_parts(policy: Policy, heads: nn.Module | None, parts: TrainedParts) ->
 
     An adapter must be on the model by now. Raises ValueError where rows of new tokens are to train and there are none.
     """
-    trained = part_names(policy, parts)
+    trained = part_names(policy.model, parts, is_adapted=policy.lora is not None)
     for name, weight in policy.model.named_parameters():
         weight.requires_grad_(name in trained)
     if parts.embeddings == ALL:
@@ -24,13 +25,16 @@ def train_parts(policy: Policy, heads: nn.Module | None, parts: TrainedParts) ->
         heads.requires_grad_(parts.heads)
 
 
-def part_names(policy: Policy, parts: TrainedParts) -> set[str]:
-    """The names of the weights in the model that belong to these parts; of embeddings whole matrices."""
-    embeddings = {id(weight) for weight in embedding_weights(policy.model)}
+def part_names(model: Qwen2_5_VLForConditionalGeneration, parts: TrainedParts, *, is_adapted: bool) -> set[str]:
+    """The names of the weights in the model that belong to these parts; of embeddings whole matrices.
+
+    `is_adapted`: an adapter learns in the place of the decoder's own weights.
+    """
+    embeddings = {id(weight) for weight in embedding_weights(model)}
     return {
         name
-        for name, weight in policy.model.named_parameters()
-        if _is_chosen(name, parts, is_embedding=id(weight) in embeddings, is_adapted=policy.lora is not None)
+        for name, weight in model.named_parameters()
+        if _is_chosen(name, parts, is_embedding=id(weight) in embeddings, is_adapted=is_adapted)
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from museg.config.command_line import TRAIN, checked_arguments
+from museg.config.learning_weights import learning
 from museg.config.memory import at_hand, counted_of, estimate, memory_text, sized_model
 from museg.config.validation import InvalidConfiguration, checked_settings
 from museg.policy.lora import num_adapter_weights
@@ -45,7 +46,7 @@ def test_recipes_at_full_size_without_their_memory(size, frozen):
     assert all(weight.is_meta for weight in model.parameters())
     for part, weights in weights_by_part(model).items():
         assert {weight.requires_grad for weight in weights} == {part not in frozen}
-    counted = counted_of(model, settings["model"])
+    counted = counted_of(model, settings)
     assert counted.all == PUBLISHED[size]
     assert counted.frozen == sum(weight.numel() for weight in set(model.parameters()) if not weight.requires_grad)
 
@@ -182,3 +183,18 @@ def test_the_tiny_models_estimate_is_its_measured_peak():
     measured_mib = peak_mib(prepared, list(TINY))
     assert measured_mib > 150  # what libraries claim on the way is small beside it
     assert measured_mib == pytest.approx(above / MIB, rel=0.2)
+
+
+def test_phases_that_name_what_they_train():
+    """MeCo's stages: the last one trains most, an adapter, the merger, all embeddings and the heads."""
+    settings = settings_of("experiment=meco_3b", "dry_run=memory", "trainer=single_gpu")
+    model, _ = sized_model(settings["model"])
+    counted, found = counted_of(model, settings), learning(model, settings)
+    # 36 layers, 128 wide, attention alone: queries and output 2 x (2048 + 2048), keys and values 2 x (2048 + 256)
+    assert found.adapter == 36 * 128 * (2 * 4096 + 2 * 2304)
+    # each head: a norm of 2 x 2048, 2048 x 1024 and back, biases; and the scale
+    assert found.heads == 2 * (2 * 2048 + 2 * 2048 * 1024 + 1024 + 2048) + 1
+    merger = sum(weight.numel() for weight in model.model.visual.merger.parameters())
+    assert found.own == merger + 151_936 * 2048
+    assert counted.trained == found.all and counted.all == PUBLISHED["3b"] + found.adapter + found.heads
+    assert estimate(settings).load.prompts == 256  # of the first stage

@@ -3,7 +3,7 @@
 import pytest
 
 from museg.config.validation import InvalidConfiguration, checked_settings
-from tests.config.options import compose
+from tests.config.options import annotation_files, compose
 
 MECO = ("method=meco", "prompt=meco_tiny", "phase=structure", "cold_start=none")
 
@@ -89,3 +89,11 @@ def test_some_phase_trains_the_heads():
 )
 def test_optimizers_have_what_they_read(overrides, found):
     assert places(*overrides) == found
+
+
+def test_answers_in_words_are_for_one_method():
+    data = ("dataset=meco", f"dataset.video_root={annotation_files()}")
+    assert places("method=meco", *data) == []
+    assert places("method=sft", *data) == ["dataset.stages.alignment", "dataset.stages.instruction"]
+    times_alone = ("~dataset.stages.alignment", "~dataset.stages.instruction")
+    assert places("method=sft", *data, *times_alone) == []
