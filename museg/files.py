@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -21,6 +22,33 @@ def write_whole(file: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(file)
     return file
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet, in one move; of those that do so at the same moment one succeeds.
+
+    Raises FileExistsError for the others, and where it is there already.
+    """
+    draft = write_whole(file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}"), text)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        if file.exists():
+            raise FileExistsError(file) from None
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def identity_of(file: Path) -> tuple[int, ...]:
+    """Which file has this name now: another after it was replaced or written anew, as far as the disk's clock tells.
+
+    Two writes within one tick of that clock (a few milliseconds on older kernels) are not told apart.
+    """
+    facts = file.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def check_free(folder: Path) -> None:

@@ -2,10 +2,11 @@ import hashlib
 import importlib
 import linecache
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from museg.files import sha256_of, share_as_usual, sources_sha256, version_of, whole_folder, write_whole
+from museg.files import sha256_of, share_as_usual, sources_sha256, version_of, whole_folder, write_new, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -14,6 +15,32 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
     write_whole(file, "zwei ü\n")
     assert file.read_text("utf-8") == "zwei ü\n"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_of_many_that_write_a_new_file_one_succeeds(tmp_path):
+    def outcome(number: int) -> str:
+        try:
+            write_new(tmp_path / "claimed", str(number))
+        except FileExistsError:
+            return "refused"
+        return str(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = sorted(threads.map(outcome, range(64)))
+    assert outcomes.count("refused") == 63
+    assert (tmp_path / "claimed").read_text() == outcomes[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["claimed"]
+
+
+def test_a_new_file_where_disks_have_no_hard_links(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError("not on this disk")
+
+    monkeypatch.setattr("os.link", no_links)
+    write_new(tmp_path / "claimed", "one")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "claimed", "two")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("claimed", "one")]
 
 
 def test_what_utf8_cannot_hold_is_escaped(tmp_path):

@@ -25,6 +25,7 @@ from museg.data.dataset import resolve_video
 from museg.data.examples import GroundingExample
 from museg.data.frame_cache import CachedVideo
 from museg.data.quarantine import Quarantine
+from museg.files import identity_of
 from museg.video.budget import FrameBudget
 from museg.video.decoding import Reader, SampledVideo
 from museg.video.pictures import decoders_of, read_media
@@ -156,10 +157,9 @@ class ClipLoader:
         """The video's name, and which file has it now: one that takes its place, or is written anew, is another."""
         name = f"{example.media} {example.video}"
         try:
-            facts = resolve_video(self.video_root, example.video).stat()
+            return f"{name} {identity_of(resolve_video(self.video_root, example.video))}"
         except (ValueError, OSError):
             return name
-        return f"{name} {facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
 
     def _new_decoding(self, example: GroundingExample, file: str) -> ClipDecoding:
         video = example.video

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from museg.data.disk_cache import DiskCache
-from museg.files import sha256_of, sources_sha256, version_of
+from museg.files import identity_of, sha256_of, sources_sha256, version_of
 from museg.video import budget as frame_budget
 from museg.video import decoders, decoding, patches, pictures, sampling
 from museg.video.budget import FrameBudget
@@ -39,16 +39,16 @@ class CachedReader:
     """Reads a video or picture like `read_media`, from `cache` where it is kept there; runs in decoding workers.
 
     The file's content, not its name or its times, says which frames are meant, so a video that changed is decoded
-    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept. Which
-    decoder reads a video is not part of the key: both give the same bytes (and the same times, but for the rounding of
-    decord's to single precision).
+    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept, also
+    where it has come back. Which decoder reads a video is not part of the key: both give the same bytes (and the same
+    times, but for the rounding of decord's to single precision).
     """
 
     cache: DiskCache
 
     def __call__(self, path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
         """The frames as they would be decoded now. Raises UnreadableVideo where that fails."""
-        key = _key_of(path, budget, decoder)
+        before, key = _identity_of(path), _key_of(path, budget, decoder)
         if key is None:
             return read_media(path, budget, decoder)
         payload = self.cache.get(key)
@@ -57,7 +57,7 @@ class CachedReader:
             return _cached(video, is_from_disk=True)
         video = read_media(path, budget, decoder)
         trouble = None
-        if _key_of(path, budget, decoder) == key:
+        if _key_of(path, budget, decoder) == key and _identity_of(path) == before:
             try:
                 self.cache.put(key, _packed(video))
             except OSError as error:
@@ -85,6 +85,14 @@ def frames_key(path: Path, budget: FrameBudget, *, is_picture: bool = False) -> 
         "content": sha256_of(path),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _identity_of(path: Path) -> tuple[int, ...] | None:
+    """Which file it is; None for one that is not there."""
+    try:
+        return identity_of(Path(path))
+    except OSError:
+        return None
 
 
 def _key_of(path: Path, budget: FrameBudget, decoder: str) -> str | None:

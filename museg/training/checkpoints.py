@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from museg.files import write_whole
+from museg.files import write_new
 from museg.training import processes
 
 COMPLETE = re.compile(r"step_(\d{6,})")
@@ -88,12 +88,16 @@ def only_data() -> Iterator[None]:
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
+    before = os.environ.get(ONLY_DATA)
     os.environ[ONLY_DATA] = "1"
     try:
         with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
             yield
     finally:
-        os.environ.pop(ONLY_DATA)
+        if before is None:
+            os.environ.pop(ONLY_DATA, None)
+        else:
+            os.environ[ONLY_DATA] = before
 
 
 @contextmanager
@@ -191,10 +195,9 @@ def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
             print(f"from here on sums are rounded otherwise: {'; '.join(told.values())}")
         return
     try:
-        file.touch(exist_ok=False)  # of runs that begin here at the same moment one gets on
+        write_new(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     except FileExistsError:
         raise ValueError(f"another run has just begun in {run_dir}: choose another hydra.run.dir") from None
-    write_whole(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def changed_settings(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -103,8 +103,10 @@ def test_frames_of_what_came_in_between_are_not_kept(tmp_path):
         return read_video(path, budget, decoder)
 
     with loader(tmp_path, tmp_path, cache_mib=1, steps_ahead=0, read=read_another) as clips:
+        asked_for = clips._file_of(example("clip_0.mp4"))
         [batch] = clips.stream(plan([0]))
         assert len(batch.clips[0].video.frames) == 8  # what was there when it was read
+        assert clips._cache.get(asked_for) is None
         file.rename(longer)
         (tmp_path / "kept.mp4").rename(file)
         clips.read = read_video

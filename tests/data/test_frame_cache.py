@@ -112,6 +112,25 @@ def test_a_video_changed_under_its_name_size_and_times_is_decoded_anew(tmp_path,
         served.add(name)
 
 
+def test_frames_of_a_file_that_came_back_meanwhile_are_not_kept(tmp_path, clip, monkeypatch):
+    other = made_files.numbered_mp4(tmp_path / "other.mp4", num_frames=12, fps=4)
+
+    def read_another(path, budget, decoder):
+        """As if it were replaced for as long as the decoder reads it."""
+        clip.rename(tmp_path / "kept.mp4")
+        other.rename(clip)
+        video = read_video(path, budget, decoder)
+        clip.rename(other)
+        (tmp_path / "kept.mp4").rename(clip)
+        return video
+
+    monkeypatch.setattr("museg.data.frame_cache.read_media", read_another)
+    read = reader(tmp_path)
+    read(clip, BUDGET, DECODER)
+    monkeypatch.undo()
+    assert_as_decoded(read, clip, from_disk=False)
+
+
 def test_frames_of_a_file_replaced_while_it_was_decoded_are_not_kept(tmp_path, clip, monkeypatch):
     read = reader(tmp_path)
     first = clip.read_bytes()
