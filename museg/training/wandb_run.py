@@ -1,6 +1,7 @@
 """Beginning a W&B run, or going on in it: its name, whether it is uploaded, its axes, and what it holds already."""
 
 import json
+import re
 import subprocess
 import sys
 import uuid
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 ID_FILE = "wandb_id.txt"
 FRAGMENTS = "wandb/*run-*/run-*.wandb"
 """Below the run folder: the records of every process that logged, whether they are uploaded at once or not."""
+NO_CONNECTION = re.compile(r"timed out|dial tcp|connection (refused|reset)", re.IGNORECASE)
+"""What W&B says where its server did not answer, and not where it answered and refused, as for a wrong key."""
 
 
 def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
@@ -32,14 +35,15 @@ def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
     Where `offline` is None and W&B cannot be reached, as on many compute nodes, the run is logged offline.
     """
     import wandb
-    from wandb.errors import CommError, Error
+    from wandb.errors import AuthenticationError, CommError, Error
 
     try:
         mode, why = mode_of(offline)
         try:
             run = init(folder, mode, about)
         except CommError as error:
-            if offline is not None or mode != "online":
+            is_refused = isinstance(error, AuthenticationError) or not NO_CONNECTION.search(str(error))
+            if is_refused or offline is not None or mode != "online":
                 raise
             why = f"cannot be reached ({_one_line(error)}), so this run is logged offline"
             wandb.teardown()  # its service would go on holding the id

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import wandb
-from wandb.errors import CommError
+from wandb.errors import AuthenticationError, CommError
 
 from museg.training import wandb_run
 from museg.training.wandb_run import num_rows_on_disk, open_run, run_id
@@ -105,6 +105,21 @@ def test_without_a_network_a_run_is_offline_unless_it_was_told_not_to_be(offline
         with pytest.raises(ValueError, match=r"no route to host Change logger\.wandb"):
             open_run(tmp_path, offline, project="museg")
     assert tried == modes
+
+
+@pytest.mark.parametrize("refusal", [AuthenticationError("API key: too short"), CommError("user is not logged in")])
+def test_a_key_that_wandb_refuses_is_told_and_not_taken_for_a_missing_network(refusal, tmp_path, monkeypatch):
+    tried = []
+
+    def init(folder, mode, about):
+        tried.append(mode)
+        raise refusal
+
+    monkeypatch.setattr(wandb_run, "mode_of", lambda offline: ("online", ""))
+    monkeypatch.setattr(wandb_run, "init", init)
+    with pytest.raises(ValueError, match=rf"W&B did not start: {refusal} Change logger\.wandb"):
+        open_run(tmp_path, None, project="museg")
+    assert tried == ["online"]
 
 
 def test_a_run_folder_has_one_id(tmp_path):
