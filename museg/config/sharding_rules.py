@@ -23,8 +23,10 @@ KNOWN = {
     "deepspeed_stage_2": "trainer=zero2",
     "deepspeed_stage_3": "trainer=zero3",
     "fsdp": "trainer=fsdp",
+    "zero2": "trainer=zero2",
+    "zero3": "trainer=zero3",
 }
-"""Strategies by the names that Lightning has for them or for their like -> how they are chosen here."""
+"""Strategies by the names that Lightning or an option here has for them or their like -> how they are chosen here."""
 
 
 def strategy(settings: Mapping[str, Any]) -> Iterator[Violation]:

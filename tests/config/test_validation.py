@@ -101,6 +101,8 @@ def test_each_rule(overrides, place):
         ("DDP", "did you mean trainer.strategy=ddp?"),
         ("deepspeed_stage_2", "did you mean trainer=zero2?"),
         ("deepspeed_stage_3", "did you mean trainer=zero3?"),
+        ("zero2", "did you mean trainer=zero2?"),
+        ("zero3", "did you mean trainer=zero3?"),
         ("FSDPStrategy", "did you mean trainer=fsdp?"),
         (None, "choose one of these"),
         ({"stage": 3}, "choose one of these"),
