@@ -25,6 +25,7 @@ SHORT = (
     "validation.batch_size=4",
     "optimizer.warmup_steps=0",
     "optimizer.eps=1e-4",  # Adam divides by the gradient's size; where that is rounding noise, so would be the step
+    "seed=1",  # with seed 0 and this cold start the rounding of a sum decides a sampled token
 )
 
 
