@@ -13,7 +13,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from museg.config.failures import ERROR_FILE, RunFailed, failures_of, link_log, write_error
+from museg.config.failures import RunFailed, error_file, failures_of, forget_errors, link_log, write_error
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_JOB = "SUBMITIT_EXECUTOR"
@@ -45,8 +45,7 @@ class SweepOutcome(Callback):
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Forget what an earlier attempt died of, and make the log of a SLURM job part of its run folder."""
         run_dir = Path(config.hydra.runtime.output_dir)
-        if rank() == 0:
-            (run_dir / ERROR_FILE).unlink(missing_ok=True)
+        forget_errors(run_dir, rank(), num_processes())
         if IN_JOB in os.environ:
             import submitit
 
@@ -63,7 +62,7 @@ class SweepOutcome(Callback):
         try:
             _ = job_return.return_value  # raises what the member raised
         except Exception as error:
-            has_told = isinstance(error, RunFailed) and rank() == 0 and (run_dir / ERROR_FILE).exists()
+            has_told = isinstance(error, RunFailed) and rank() == 0 and error_file(run_dir).exists()
             if not has_told:
                 write_error(run_dir, error.__cause__ if isinstance(error, RunFailed) and rank() else error, rank())
         if IN_JOB in os.environ and rank():
@@ -85,6 +84,11 @@ class SweepOutcome(Callback):
 def rank() -> int:
     """This process' number among those that torchrun or SLURM started for one run."""
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+
+
+def num_processes() -> int:
+    """How many processes torchrun or SLURM started for one run."""
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
 def keep_private(folder: Path) -> None:

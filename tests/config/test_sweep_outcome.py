@@ -7,7 +7,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from museg.config.failures import RunFailed
+from museg.config.failures import RunFailed, failures_of
 from museg.config.sweep_outcome import SweepOutcome, keep_private
 
 
@@ -85,14 +85,18 @@ def test_a_further_process_of_a_job_says_what_it_died_of_and_ends_without_a_resu
     with pytest.raises(SystemExit) as caught:
         end_of(tmp_path, "0_a", failed(told))
     assert caught.value.code == 1
-    assert (tmp_path / "0_a" / "error.txt").read_text().startswith("process 1: a must be 1\n\n")
+    assert (tmp_path / "0_a" / "error_1.txt").read_text().startswith("process 1: a must be 1\n\n")
     assert (tmp_path / "0_a" / "slurm_1.log").readlink().name == "7_1_log.out"
     monkeypatch.setenv("SLURM_PROCID", "0")
-    job = failed(ConnectionError("closed"))
-    SweepOutcome().on_job_end(hydra_config(tmp_path, "0_a"), job)
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    (tmp_path / "0_a" / "error_2.txt").write_text("process 2: of an attempt with three\n\n")
+    job = end_of(tmp_path, "0_a", failed(ConnectionError("closed")))  # it started when the other had failed already
     assert job.status == JobStatus.COMPLETED
-    text = (tmp_path / "0_a" / "error.txt").read_text()
-    assert text.startswith("process 1: a must be 1\n\n") and "\nConnectionError: closed\n\n" in text
+    assert (tmp_path / "0_a" / "error.txt").read_text().startswith("ConnectionError: closed\n\n")
+    assert not (tmp_path / "0_a" / "error_2.txt").exists()
+    [failure] = failures_of(tmp_path)
+    assert failure.reason == "process 1: a must be 1"
+    assert f"where it arose: {tmp_path}/0_a/error_1.txt" in str(failure)
 
 
 def test_pickled_jobs_lie_in_a_folder_of_ones_own_and_results_do_not(tmp_path):
