@@ -31,7 +31,8 @@ def test_every_annotation_file_that_is_not_there_is_told(tmp_path):
     of_words = ["dataset.stages.alignment", "dataset.stages.instruction"]  # from which method=museg does not learn
     assert places(*given) == [*missing, *of_words]
     limits = [f"{files[0]}.min_duration_s=-1", f"{files[1]}.format=csv"]
-    assert places(*given, *limits) == [f"{files[0]}.min_duration_s", f"{files[1]}.format", *missing, *of_words]
+    found = places(*given, *limits)  # a format that nobody knows may hold times
+    assert found == [f"{files[0]}.min_duration_s", f"{files[1]}.format", *missing, of_words[0]]
 
 
 def test_all_violations_are_told_at_once_with_rule_value_and_remedy():
