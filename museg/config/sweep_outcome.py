@@ -92,10 +92,27 @@ def num_processes() -> int:
 
 
 def keep_private(folder: Path) -> None:
-    """Make a folder that only this user can enter, or exit: who can write a pickle that a job loads runs code in it."""
+    """Make a folder that only this user can enter, or exit: who can write a pickle that a job loads runs code in it.
+
+    One that is there already, which may be the current folder, stays as it is; where others may write to it, or in what
+    is made in it, it is refused.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            found = folder.stat()
+            may_enter, may_write = found.st_mode & 0o011, found.st_mode & 0o022
+            if found.st_uid != os.getuid() or may_write or (may_enter << 1) & ~umask:
+                sys.exit(
+                    f"error: others may write where jobs would lie, and so run code in them: {folder}. Choose a new "
+                    "folder as hydra.launcher.submitit_folder, such as outputs/jobs/%j (it is made so that only you "
+                    f"can enter), or keep others out of this one: chmod go-rwx {shlex.quote(str(folder))}"
+                )
     except OSError as error:  # Hydra would go on
         sys.exit(f"error: there must be a folder for jobs that only you can enter: {error}")
 

@@ -111,6 +111,30 @@ def test_pickled_jobs_lie_in_a_folder_of_ones_own_and_results_do_not(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="only you can enter"):
         keep_private(tmp_path / "file" / ".submitit")
+    with pytest.raises(SystemExit, match="only you can enter"):
+        keep_private(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "is_refused"),
+    [(0o755, 0o022, False), (0o700, 0o002, False), (0o775, 0o022, True), (0o757, 0o022, True), (0o755, 0o002, True)],
+)
+def test_a_folder_of_ones_own_for_jobs_stays_as_it_is_and_must_not_be_open_to_others(
+    mode, umask, is_refused, tmp_path, monkeypatch
+):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs").chmod(mode)
+    monkeypatch.chdir(tmp_path / "logs")  # as submitit_folder=%j/x leads to
+    before = os.umask(umask)
+    try:
+        if is_refused:
+            with pytest.raises(SystemExit, match=r"others may write.*hydra\.launcher\.submitit_folder.*chmod go-rwx"):
+                keep_private(tmp_path / "logs")
+        else:
+            keep_private(tmp_path / "logs")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == mode
 
 
 def test_a_single_run_fails_as_ever(tmp_path):
