@@ -49,6 +49,15 @@ def write_error(run_dir: Path, error: BaseException, rank: int = 0) -> Path:
     return file
 
 
+def holds_another_run(run_dir: Path, resume: str | None) -> bool:
+    """Whether a folder holds a run already when one begins there, which is refused unless it is to be continued.
+
+    Such a run leaves nothing in the folder. A job that SLURM has started again continues.
+    """
+    is_again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return resume is None and not is_again and (run_dir / "config.yaml").exists()
+
+
 def error_file(run_dir: Path, rank: int = 0) -> Path:
     """Where a process writes what it died of: `error.txt`, or `error_1.txt` for process 1."""
     return run_dir / (f"error_{rank}.txt" if rank else ERROR_FILE)

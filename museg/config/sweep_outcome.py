@@ -13,7 +13,16 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from museg.config.failures import RunFailed, error_file, failures_of, forget_errors, link_log, write_error
+from museg.config.failures import (
+    Failure,
+    RunFailed,
+    error_file,
+    failures_of,
+    forget_errors,
+    holds_another_run,
+    link_log,
+    write_error,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_JOB = "SUBMITIT_EXECUTOR"
@@ -28,6 +37,8 @@ class SweepOutcome(Callback):
 
     def __init__(self) -> None:
         self.waiting: Any = None
+        self.is_refused = False
+        self.refused: list[Failure] = []
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Prepare for a launcher of submitit: its jobs find this package, and all of them are waited for."""
@@ -45,6 +56,9 @@ class SweepOutcome(Callback):
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Forget what an earlier attempt died of, and make the log of a SLURM job part of its run folder."""
         run_dir = Path(config.hydra.runtime.output_dir)
+        self.is_refused = "resume" in config and holds_another_run(run_dir, config.resume)
+        if self.is_refused:
+            return
         forget_errors(run_dir, rank(), num_processes())
         if IN_JOB in os.environ:
             import submitit
@@ -55,24 +69,30 @@ class SweepOutcome(Callback):
         """Write down what a member died of, and let Hydra go on.
 
         The result of a SLURM job is that of its first process; another one that fails ends without, so that it is seen.
+        So does one that was refused as its folder holds another run, where it may write nothing down.
         """
-        if config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
-            return
         run_dir = Path(config.hydra.runtime.output_dir)
+        if job_return.status != JobStatus.FAILED:
+            forget_errors(run_dir, rank(), num_processes())  # of a start that was refused meanwhile
+            return
+        if config.hydra.mode != RunMode.MULTIRUN:
+            return
         try:
             _ = job_return.return_value  # raises what the member raised
         except Exception as error:
             has_told = isinstance(error, RunFailed) and rank() == 0 and error_file(run_dir).exists()
-            if not has_told:
+            if self.is_refused:
+                self.refused.append(Failure(None, str(error.__cause__ or error), None))
+            elif not has_told:
                 write_error(run_dir, error.__cause__ if isinstance(error, RunFailed) and rank() else error, rank())
-        if IN_JOB in os.environ and rank():
+        if IN_JOB in os.environ and (rank() or self.is_refused):
             sys.exit(1)
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Tell of every failed member, its folder and its log, and exit with 1 where there is one."""
         lost = self.waiting.lost.values() if self.waiting is not None else ()
-        failures = failures_of(Path(config.hydra.sweep.dir), lost)
+        failures = [*failures_of(Path(config.hydra.sweep.dir), lost), *self.refused]
         if failures:
             print(f"{len(failures)} of the sweep's members failed:", *failures, sep="\n", file=sys.stderr)
             if "resume" in config:

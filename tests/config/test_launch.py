@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from museg.config.launch import RunFailed, resumed_settings
+from museg.config import launch as launching
+from museg.config.launch import RunFailed, launch, resumed_settings
 
 RECORDED = {"seed": 3, "resume": None, "profile": False}
 
@@ -46,3 +47,19 @@ def test_a_job_that_slurm_started_again_continues(tmp_path, monkeypatch):
         assert resumed_settings(now, ["seed=0"])["resume"] == resume
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECORDED))
     assert resumed_settings(now | {"resume": str(tmp_path)}, [f"resume={tmp_path}"])["seed"] == 3
+
+
+@pytest.mark.parametrize(("resume", "count", "may_write"), [(None, "", False), (None, "1", True), ("auto", "", True)])
+def test_a_start_that_is_refused_writes_nothing_into_the_folder_of_another_run(
+    resume, count, may_write, tmp_path, monkeypatch
+):
+    def train(*_):
+        raise ValueError("already holds a run")
+
+    monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    for name, stand_in in {"train": train, "build_job": dict, "write_report": str}.items():
+        monkeypatch.setattr(launching, name, stand_in)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(RunFailed, match="error: already holds a run"):
+        launch({"resume": resume}, tmp_path)
+    assert (tmp_path / "error.txt").exists() == may_write

@@ -66,6 +66,42 @@ def test_a_member_that_succeeds_the_second_time_has_not_failed(tmp_path):
     SweepOutcome().on_multirun_end(hydra_config(tmp_path, ""))  # no failure, no exit
 
 
+def test_a_start_that_is_refused_leaves_nothing_in_the_folder_and_is_told(tmp_path, capsys):
+    folder = tmp_path / "0_a"
+    folder.mkdir()
+    for name in ("config.yaml", "error.txt"):
+        (folder / name).write_text("of the run before\n\n")
+    refused, started_again = (
+        OmegaConf.merge(hydra_config(tmp_path, "0_a"), {"resume": resume}) for resume in (None, "auto")
+    )
+    outcome = SweepOutcome()
+    outcome.on_job_start(refused)
+    outcome.on_job_end(refused, failed(RunFailed("error: 0_a already holds a run", 1)))
+    assert {file.name for file in folder.iterdir()} == {"config.yaml", "error.txt"}
+    assert (folder / "error.txt").read_text() == "of the run before\n\n"
+    running = SweepOutcome()
+    running.on_job_start(started_again)
+    assert not (folder / "error.txt").exists()
+    (folder / "error.txt").write_text("another start, meanwhile")
+    running.on_job_end(started_again, JobReturn(status=JobStatus.COMPLETED))
+    with pytest.raises(SystemExit):
+        outcome.on_multirun_end(refused)
+    told = capsys.readouterr().err
+    assert "1 of the sweep's members failed:\na member without a folder\n  error: 0_a already holds a run\n" in told
+    SweepOutcome().on_multirun_end(refused)  # no failure, no exit
+
+
+def test_a_refused_job_ends_without_a_result(tmp_path, monkeypatch):
+    (tmp_path / "0_a").mkdir()
+    (tmp_path / "0_a" / "config.yaml").touch()
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    config, outcome = OmegaConf.merge(hydra_config(tmp_path, "0_a"), {"resume": None}), SweepOutcome()
+    outcome.on_job_start(config)
+    with pytest.raises(SystemExit):
+        outcome.on_job_end(config, failed(RunFailed("error: 0_a already holds a run", 1)))
+    assert [file.name for file in (tmp_path / "0_a").iterdir()] == ["config.yaml"]
+
+
 def test_the_end_says_how_to_go_on(tmp_path, capsys):
     end_of(tmp_path, "0_a", failed(ValueError("wrong")))
     config = OmegaConf.merge(hydra_config(tmp_path, ""), {"resume": None})
