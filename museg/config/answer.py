@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from museg.config.asking import chosen_asking
 from museg.data.disk_cache import DiskCache
 from museg.data.frame_cache import frame_reader
-from museg.dialogue.prompts import PromptWording
 from museg.evaluation.benchmarks import Benchmark
-from museg.evaluation.checkpoint_identity import checkpoint_identity
+from museg.evaluation.checkpoint_identity import checkpoint_identity, local_folder
 from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.progress import AnsweringProgress
 from museg.evaluation.run_folder import code_version, write_config
@@ -48,7 +48,7 @@ def answer(settings: Settings, benchmark: Benchmark, output: Path) -> dict[str, 
         predict(
             benchmark.samples,
             policy_factory=load,
-            wording=PromptWording(**node["prompt"]["wordings"][node["prompt"]["evaluation"]]),
+            asking=chosen_asking(settings, local_folder(folder)),
             settings=_predict_settings(settings),
             identity=identity,
             video_root=benchmark.video_root,

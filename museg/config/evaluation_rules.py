@@ -80,12 +80,24 @@ def compared_runs(settings: Settings) -> Iterator[Violation]:
 
 
 def prompts(settings: Settings) -> Iterator[Violation]:
-    """The wording that asks the questions exists."""
-    prompt = settings["benchmark"]["prompt"]
-    if prompt["evaluation"] not in prompt["wordings"]:
-        remedy = f"choose one of {sorted(prompt['wordings'])}"
-        place = "benchmark.prompt.evaluation"
-        yield Violation(place, "must name a wording of benchmark.prompt.wordings", prompt["evaluation"], remedy)
+    """The wordings that ask the questions exist."""
+    node = settings["benchmark"]
+    structure = node["structure"]
+    yield from _wording("prompt", node["prompt"], "prompt.evaluation", node["prompt"]["evaluation"])
+    named = {"prompt.evaluation": structure["prompt"]["evaluation"]}
+    named |= {f"questions.{task}.wording": question["wording"] for task, question in structure["questions"].items()}
+    for place, wording in named.items():
+        if wording is not None:
+            yield from _wording("structure.prompt", structure["prompt"], f"structure.{place}", wording)
+
+
+def _wording(group: str, prompt: Settings, place: str, wording: str) -> Iterator[Violation]:
+    if wording not in prompt["wordings"]:
+        rule, remedy = (
+            f"must name a wording of benchmark.{group}.wordings",
+            f"choose one of {sorted(prompt['wordings'])}",
+        )
+        yield Violation(f"benchmark.{place}", rule, wording, remedy)
 
 
 def captions(settings: Settings) -> Iterator[Violation]:

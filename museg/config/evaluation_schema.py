@@ -22,6 +22,37 @@ RULES = ("released_tvg", "released_tal", "released_by_task", "et_bench", "moment
 
 
 @dataclass
+class LocalizationConfig:
+    """Fields of `museg.meco.localization.LocalizationSettings` that are to differ; None leaves one as it is."""
+
+    threshold: float | None = number(None, minimum=0, below=1)
+    competition: bool | None = None
+    dilation_steps: int | None = number(None, minimum=0)
+    suppression_iou: float | None = number(None, above=0)
+    score: str | None = choice("cosine", "probability", default=None)
+    include_last_step: bool | None = None
+    official: bool | None = None
+
+
+@dataclass
+class QuestionConfig:
+    """What becomes of the questions of a task: `museg.evaluation.located_answers.TaskQuestion`."""
+
+    until: str | None = None
+    then: str = ""
+    wording: str | None = None
+
+
+@dataclass
+class StructureConfig:
+    """How a model is asked that writes events instead of times, and how these are located."""
+
+    prompt: Any = MISSING
+    questions: dict[str, QuestionConfig] = field(default_factory=dict)
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)
+
+
+@dataclass
 class BenchmarkConfig:
     """The fields of `museg.evaluation.benchmarks.BenchmarkSettings`, and how a model is asked: wording and video."""
 
@@ -42,12 +73,16 @@ class BenchmarkConfig:
     max_context_tokens: int = number(minimum=2)
     clips: Any = None
     prompt: Any = MISSING
+    structure: StructureConfig = field(default_factory=StructureConfig)
     video: Any = MISSING
 
 
 @dataclass
 class InferenceConfig:
-    """How a checkpoint answers: precision, device, and what is answered together."""
+    """How a checkpoint answers: in which way, precision, device, and what is answered together."""
+
+    answers: str = choice("auto", "written", "located")
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)
 
     dtype: str = choice("auto", "float32", "bfloat16")
     attention: str = choice("sdpa", "auto", "flash_attention_2")

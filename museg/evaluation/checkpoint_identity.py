@@ -21,7 +21,7 @@ def checkpoint_identity(path: str | Path, say: Callable[[str], None] = print) ->
 
     Raises ValueError when it is neither, holds no weights, or a file cannot be read.
     """
-    folder = _local_folder(str(path))
+    folder = local_folder(str(path))
     files = sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})
     if not any(file.suffix == ".safetensors" for file in files):
         raise ValueError(f"{path} holds no weights (*.safetensors): give the folder of a checkpoint")
@@ -35,7 +35,8 @@ def checkpoint_identity(path: str | Path, say: Callable[[str], None] = print) ->
     return {"name": str(path), "sha256": hashlib.sha256(described.encode()).hexdigest()}
 
 
-def _local_folder(path: str) -> Path:
+def local_folder(path: str) -> Path:
+    """Where the files of a checkpoint lie: its folder, or that of the local cache. Raises ValueError for neither."""
     if Path(path).is_dir():
         return Path(path)
     from huggingface_hub import snapshot_download

@@ -11,7 +11,7 @@ from museg.metrics.released_grounding import ReleasedGroundingTable
 from museg.metrics.sample_table import SampleTable
 from museg.metrics.window_scores import saliency_of, windows_of
 
-TEXTS = (None, AnswerFault.NO_ANSWER_BLOCK.value, AnswerFault.EMPTY.value)
+TEXTS = (None, AnswerFault.NO_ANSWER_BLOCK.value, AnswerFault.EMPTY.value, AnswerFault.NO_EVENT.value)
 """Faults of answers that are texts, if ones that name no window."""
 
 

@@ -12,9 +12,8 @@ from typing import Any
 from museg.data.clips import ClipLoader
 from museg.data.disk_cache import DiskCache
 from museg.data.inventory import FileState, file_state
-from museg.dialogue.prompts import PromptWording
 from museg.evaluation import merging
-from museg.evaluation.answering import Answerer, example_of
+from museg.evaluation.answering import Answerer, Asking
 from museg.evaluation.prediction_file import Record, ShardFile, as_json
 from museg.evaluation.run_folder import version_of
 from museg.evaluation.samples import BenchmarkSample
@@ -94,7 +93,7 @@ def predict(
     samples: Sequence[BenchmarkSample],
     *,
     policy_factory: Callable[[], Policy],
-    wording: PromptWording,
+    asking: Asking,
     settings: PredictSettings,
     identity: Mapping[str, Any],
     video_root: Path,
@@ -115,8 +114,10 @@ def predict(
 
     Args:
         policy_factory: gives the model, on its device; called only when something is left to answer.
+        asking: how questions are put, and what becomes of the answers.
         identity: JSON values that say what answers what (checkpoint, benchmark, dtype, device, code version). Together
-            with wording, budget, limits and the versions of torch and transformers they are the header.
+            with what `asking` says of itself, budget, limits and the versions of torch and transformers they are the
+            header.
         say: told, one sentence a call, what changed since the folder was begun and decides no answer.
         remedy: the sentence that tells a user where absent videos come from.
 
@@ -127,7 +128,7 @@ def predict(
     videos to be asked about are not there (`allow_missing_videos`), or a batch is too large for the graphics card.
     """
     output = Path(output)
-    header = header_of(identity, wording, settings, budget)
+    header = header_of(identity, asking, settings, budget)
     merging.check_headers(output, header, say)
     plan = plan_batches(samples, settings.shard, settings.batch_size)
     if not settings.allow_missing_videos:
@@ -140,7 +141,7 @@ def predict(
             with _loader(still, settings, video_root, budget) as loader:
                 answerer = Answerer(
                     policy_factory(),
-                    wording,
+                    asking,
                     settings.limits,
                     feature_cache_mib=settings.feature_cache_mib,
                     feature_disk=settings.feature_disk,
@@ -152,12 +153,12 @@ def predict(
 
 
 def header_of(
-    identity: Mapping[str, Any], wording: PromptWording, settings: PredictSettings, budget: FrameBudget
+    identity: Mapping[str, Any], asking: Asking, settings: PredictSettings, budget: FrameBudget
 ) -> dict[str, Any]:
     """What decides the answers, and what they were given with, as JSON values."""
     versions = {package: version_of(package) for package in ("torch", "transformers")}
     limits = {name: getattr(settings, name) for name in ("batch_size", "max_new_tokens", "max_context_tokens")}
-    answering = {**limits, "wording": asdict(wording), "budget": asdict(budget)}
+    answering = {**limits, **asking.facts(), "budget": asdict(budget)}
     return as_json({**identity, "answering": answering, "versions": versions})
 
 
@@ -187,6 +188,7 @@ def _answer(
     batches: Sequence[Batch], loader: ClipLoader, answerer: Answerer, shard_file: ShardFile, counts: "_Counts"
 ) -> Iterator[int]:
     """Answer batch after batch; yields the number of samples answered so far, all of them on the disk."""
+    example_of = answerer.asking.example_of
     steps = ((number, [example_of(sample) for sample in batch]) for number, batch in enumerate(batches))
     before = {sample.video: file_state(loader.video_root, sample.video) for batch in batches for sample in batch}
     num_answered = 0

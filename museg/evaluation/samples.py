@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from museg.data.examples import GroundingExample
 from museg.temporal.segments import Segment
 
 
@@ -53,3 +54,16 @@ class Reading:
 
     segments: tuple[Segment, ...] | None
     failure: str | None = None
+
+
+def example_of(sample: BenchmarkSample, query: str) -> GroundingExample:
+    """The sample, asked in those words, as the decoding and the prompts know it."""
+    return GroundingExample(
+        example_id=sample.sample_id,
+        video=sample.video,
+        query=query,
+        targets=sample.targets,
+        duration_s=sample.duration_s,
+        task=sample.task,
+        source=sample.source,
+    )

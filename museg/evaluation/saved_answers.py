@@ -117,7 +117,7 @@ def _text(row: Mapping[str, Any], is_ours: bool) -> Answer:
 
 
 def _scored_windows(row: Mapping[str, Any], rule: str) -> Answer:
-    """A line of a submission to moment retrieval.
+    """A line of a submission to moment retrieval; what it says in words as well is kept, and not scored.
 
     **Source:** jayleicn/moment_detr, standalone_eval/README.md.
     """
@@ -127,8 +127,10 @@ def _scored_windows(row: Mapping[str, Any], rule: str) -> Answer:
     are_windows = isinstance(windows, list) and all(_are_numbers(window) and len(window) == 3 for window in windows)
     if not are_windows or not (saliency is None or _are_numbers(saliency)):
         return Answer("", fault=AnswerFault.NOT_WINDOWS.value)
+    text, completion = (row.get(key) if isinstance(row.get(key), str) else None for key in ("output", "completion"))
     return Answer(
-        text="",
+        text=text or "",
+        completion=completion,
         windows=tuple((float(start_s), float(end_s), float(score)) for start_s, end_s, score in windows),
         saliency=None if saliency is None else tuple(map(float, saliency)),
     )

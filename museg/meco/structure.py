@@ -111,6 +111,11 @@ def read_structure(text: str) -> tuple[StructuralToken, ...]:
     return tuple(tokens)
 
 
+def words_of(text: str) -> str:
+    """A generated text without its structural tokens, on one line."""
+    return " ".join(_TOKEN.sub(" ", text).split())
+
+
 def event_captions(text: str, *, official: bool = False) -> tuple[str, ...]:
     """The caption of every event of a generated text, in order.
 

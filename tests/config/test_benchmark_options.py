@@ -29,7 +29,7 @@ NUM_ROWS = {
 
 def test_schema_is_the_settings_and_how_a_model_is_asked():
     names = {field.name for field in fields(BenchmarkConfig)}
-    assert names == {field.name for field in fields(BenchmarkSettings)} | {"prompt", "video"}
+    assert names == {field.name for field in fields(BenchmarkSettings)} | {"prompt", "structure", "video"}
 
 
 def test_all_ten_are_there():

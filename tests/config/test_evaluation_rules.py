@@ -40,6 +40,15 @@ def test_exactly_one_thing_is_asked_for():
         (["benchmark.annotations=/absent.json", f"predictions={PREDICTIONS}"], "must be an annotation file"),
         (["benchmark=jsonl", f"predictions={PREDICTIONS}"], "benchmark.annotations: must be set"),
         (["benchmark.prompt.evaluation=sung", f"predictions={PREDICTIONS}"], "choose one of ['plain', 'timestamp']"),
+        (
+            ["benchmark.structure.prompt.evaluation=sung", f"predictions={PREDICTIONS}"],
+            "benchmark.structure.prompt.eval",
+        ),
+        (
+            ["inference.localization.threshold=1", f"predictions={PREDICTIONS}"],
+            "inference.localization.threshold: must",
+        ),
+        (["inference.localization.score=sum", f"predictions={PREDICTIONS}"], "must be one of cosine, probability"),
         (["shard.index=1", f"predictions={PREDICTIONS}"], "needs both index and count"),
         (["shard.index=2", "shard.count=2", "output=x", "checkpoint=a/b"], "must be below shard.count (2)"),
         (["shard.index=0", "shard.count=2", "checkpoint=a/b"], "output: must be given when several processes"),

@@ -11,9 +11,16 @@ from typing import Any
 import torch
 
 from museg.dialogue.prompts import PromptWording
+from museg.evaluation.answering import Asking
+from museg.evaluation.located_answers import LocatedAnswers, StructureWordings
 from museg.evaluation.predict import PredictSettings, predict
 from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.shards import Shard
+from museg.evaluation.written_answers import WrittenAnswers
+from museg.meco.alignment import AlignmentHeads
+from museg.meco.exported import AlignmentFacts, has_heads, load_heads, save_heads
+from museg.meco.localization import LocalizationSettings
+from museg.meco.tokens import add_structural_tokens, embedding_weights
 from museg.policy.export import export
 from museg.policy.loading import Policy, load_pretrained
 from museg.policy.tiny import build_tiny
@@ -30,11 +37,45 @@ CLIP_OF_ROW = (0, 1, 2, 0, 3, 1, 4, 5, 0, 2, 6, 7)
 
 def made_benchmark(folder: Path) -> Path:
     """Write the clips and a tiny checkpoint below `folder`."""
+    _write_clips(folder)
+    export(build_tiny(initializer_range=0.1, seed=0), folder / "checkpoint")  # writes another answer to every question
+    return folder
+
+
+def made_benchmark_of_events(folder: Path) -> Path:
+    """Write the clips and a tiny checkpoint with heads below `folder`."""
+    _write_clips(folder)
+    write_checkpoint_of_events(folder / "checkpoint")
+    return folder
+
+
+def write_checkpoint_of_events(folder: Path) -> None:
+    """Write a tiny model that likes to write structural tokens, and heads beside it."""
+    policy = build_tiny(initializer_range=0.1, seed=0)
+    ids = add_structural_tokens(policy.tokenizer, policy.model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in embedding_weights(policy.model):
+            for token_id in ids.kinds:
+                weight[token_id] = 2 * torch.randn(weight.shape[1], generator=generator)
+    export(policy, folder)
+    facts = AlignmentFacts(-2, -1, False, LocalizationSettings(dilation_steps=0, include_last_step=True))
+    save_heads(folder, AlignmentHeads(policy.model.config.text_config.hidden_size).state_dict(), facts)
+
+
+def _write_clips(folder: Path) -> None:
     (folder / "clips").mkdir()
     for clip in range(8):
         made_files.numbered_mp4(folder / "clips" / f"{clip}.mp4", num_frames=12 + 2 * clip, fps=2)
-    export(build_tiny(initializer_range=0.1, seed=0), folder / "checkpoint")  # writes another answer to every question
-    return folder
+
+
+def asking_of(folder: Path) -> Asking:
+    """The way that suits the checkpoint."""
+    if not has_heads(folder / "checkpoint"):
+        return WrittenAnswers(WORDING)
+    alignment = load_heads(folder / "checkpoint")
+    wordings = StructureWordings({"structure": WORDING}, "structure", {})
+    return LocatedAnswers(wordings, alignment, alignment.facts.localization)
 
 
 def sample(row: int, clip: int | str, question: str | None = None) -> BenchmarkSample:
@@ -75,17 +116,17 @@ def answer(
         "timeout_s": 60,
         "feature_cache_mib": 8,
     }
+    told = {"asking": asking_of(folder)} | (told or {})
     return predict(
         samples,
         policy_factory=load,
-        wording=WORDING,
         settings=PredictSettings(**{**settings, **changed}),
         identity=identity,
         video_root=folder / "clips",
         budget=BUDGET,
         output=output,
         progress=progress,
-        **(told or {}),
+        **told,
     )
 
 

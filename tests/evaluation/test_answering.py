@@ -1,6 +1,7 @@
 import pytest
 
-from museg.evaluation.answering import Answerer, answer_record
+from museg.evaluation.answering import Answerer
+from museg.evaluation.written_answers import WrittenAnswers, answer_record
 from museg.policy.rollout import RolloutSettings
 from museg.policy.tiny import build_tiny
 from tests.evaluation.small_answers import WORDING, sample
@@ -38,13 +39,13 @@ def test_faults_keep_their_places(policy):
     samples = [sample(row, row) for row in range(4)]
     clips = [drawn_clip(index) for index in (1, 2)]  # at positions 1 and 2; nobody could read 0 and 3
     limits = RolloutSettings(num_generations=1, max_new_tokens=3, max_context_tokens=70)
-    answerer = Answerer(policy, WORDING, limits, feature_cache_mib=1)
+    answerer = Answerer(policy, WrittenAnswers(WORDING), limits, feature_cache_mib=1)
     records = answerer.answer(samples, clips)
     assert [record["row"] for record in records] == [0, 1, 2, 3]
     assert records[0]["fault"] == records[3]["fault"] == "unreadable_video"
     assert [record["num_tokens"] for record in records] == [0, 3, 3, 0]
     # the tiny tokenizer has about a token a letter: the query "Find all times of 'blue circle'." is longer than "?"
-    strict = Answerer(policy, WORDING, RolloutSettings(1, 1, 1.0, 3, 25), feature_cache_mib=1)
+    strict = Answerer(policy, WrittenAnswers(WORDING), RolloutSettings(1, 1, 1.0, 3, 25), feature_cache_mib=1)
     records = strict.answer(samples, clips)
     assert [record["fault"] for record in records][1:3] == ["prompt_too_long", "no_answer_block"]
     assert strict.features.num_encoded == 1  # nothing is encoded for a prompt that cannot be asked

@@ -1,10 +1,10 @@
 import pytest
 
-from museg.evaluation.answering import answer_record
 from museg.evaluation.et_bench_rule import EtBenchRule
 from museg.evaluation.grounding_rules import ReleasedGroundingRule
 from museg.evaluation.samples import Answer, BenchmarkSample
 from museg.evaluation.saved_answers import read_answers
+from museg.evaluation.written_answers import answer_record
 from tests.evaluation.annotation_files import lines_file, list_file, without
 
 SAMPLES = [

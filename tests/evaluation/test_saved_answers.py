@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from museg.evaluation.answer_fault import AnswerFault
-from museg.evaluation.answering import answer_record
 from museg.evaluation.samples import Answer, BenchmarkSample
 from museg.evaluation.saved_answers import read_answers
+from museg.evaluation.written_answers import answer_record
 from tests.evaluation.annotation_files import lines_file
 
 MISSING = Answer("", fault="missing")

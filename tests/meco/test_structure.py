@@ -15,6 +15,7 @@ from museg.meco.structure import (
     event_captions,
     read_structure,
     span_targets,
+    words_of,
     write_structure,
 )
 from museg.temporal.segments import Segment, intersection_s, length_s
@@ -279,3 +280,8 @@ def test_bad_grids_are_refused():
             span_targets([], num_steps, seconds_per_step)
     with pytest.raises(ValueError, match="finite"):
         span_targets([Span(EVENT, Segment(0.0, math.nan))], 4, 1.0)
+
+
+def test_words_are_what_is_left_without_tokens():
+    assert words_of("<tst>\nShe waves<ent>He\n <ent><tst>") == "She waves He"
+    assert words_of("<tst>") == words_of("") == ""
