@@ -120,9 +120,16 @@ def test_what_needs_no_download_says_why(kind, name, capsys):
     assert capsys.readouterr().out.startswith(f"{kind} {name}: it")
 
 
+def read_option(file: Path) -> dict:
+    """A benchmark's settings, those of the benchmark that it builds on included."""
+    described = yaml.safe_load(file.read_text(encoding="utf-8"))
+    below = [BENCHMARKS / f"{name}.yaml" for name in described["defaults"] if isinstance(name, str)]
+    return {key: value for base in below if base.exists() for key, value in read_option(base).items()} | described
+
+
 @pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_benchmark_finds_its_files_where_they_are_put(file):
-    described = yaml.safe_load(file.read_text(encoding="utf-8"))
+    described = read_option(file)
     wanted = preparations()["benchmark"][file.stem]
     if wanted.nothing_to_fetch is not None:
         return
