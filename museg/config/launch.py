@@ -9,6 +9,7 @@ from typing import Any
 from museg.config.exporting import write_own_card
 from museg.config.failures import RunFailed, holds_another_run, write_error
 from museg.config.job import build_job
+from museg.config.waiting import wait_until_finished
 from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
 from museg.training import processes
@@ -26,6 +27,8 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
     """
     may_write = not holds_another_run(run_dir, settings["resume"])
     try:
+        if settings["start_after"] is not None:
+            wait_until_finished(Path(settings["start_after"]))
         train(build_job(settings), run_dir, settings["resume"])
     except Stopped as stopped:
         requeue(stopped)

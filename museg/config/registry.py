@@ -6,6 +6,7 @@ A schema lives in the group `schema/<group>` and is pulled in by the first lines
 
 from __future__ import annotations
 
+import json
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 
 from museg.config import evaluation_schema, instruction_schema, launcher_schema, task_schema, training_schema
 from museg.config.derived_schema import TargetConfig
+from museg.config.sweep_plan import PLAN_FILE
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "schema": {"train": training_schema.TrainConfig, "evaluate": evaluation_schema.EvaluateConfig},
@@ -93,6 +95,26 @@ def member_folder(otherwise: str) -> str:
     return Path(HydraConfig.get().runtime.output_dir).name if _is_in_sweep() else otherwise
 
 
+def other_member(key: str, value: str) -> str:
+    """The folder of the member of the running sweep that differs from the running one by `key=value` alone:
+    `${other_member:seed,0}`. Outside a sweep only words that say so.
+
+    Raises:
+        ValueError: the sweep has no such member.
+    """
+    if not _is_in_sweep():
+        return f"(the member of a sweep with {key}={value})"
+    hydra = HydraConfig.get()
+    number, own_name = int(hydra.job.num), Path(hydra.runtime.output_dir).name
+    members = json.loads(Path(hydra.sweep.dir, PLAN_FILE).read_text(encoding="utf-8"))["members"]
+    other = members[number] | {key: value}
+    own_text, other_text = (folder_name(f"{key}={member[key]}") for member in (members[number], other))
+    if other not in members or own_text not in own_name:
+        raise ValueError(f"this sweep has no member with {key}={value} beside {own_name}: add it")
+    name = own_name.partition("_")[2].replace(own_text, other_text)
+    return str(Path(hydra.sweep.dir, f"{members.index(other)}_{name}"))
+
+
 def _is_in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
@@ -111,6 +133,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
     OmegaConf.register_new_resolver("member_folder", member_folder, replace=True)
+    OmegaConf.register_new_resolver("other_member", other_member, replace=True)
     OmegaConf.register_new_resolver("fractions_of", fractions_of, replace=True)
     OmegaConf.register_new_resolver("if_several", if_several, replace=True)
     OmegaConf.register_new_resolver("gpus_per_node", launcher_schema.gpus_per_node, replace=True)

@@ -76,13 +76,19 @@ def _attempt(place: str, construct: Callable[[], object]) -> Iterator[Violation]
 
 
 def prompts(settings: Settings) -> Iterator[Violation]:
-    """Every wording that a phase or the evaluation names exists."""
+    """Every wording that a phase, the evaluation or a cold start names exists."""
     wordings = sorted(settings["prompt"]["wordings"])
     named = {f"phase.phases.{name}.prompt": phase["prompt"] for name, phase in settings["phase"]["phases"].items()}
     named["prompt.evaluation"] = settings["prompt"]["evaluation"]
+    if (start := settings["cold_start"])["enabled"]:
+        named |= {f"cold_start.wordings.{place}": name for place, name in enumerate(start["wordings"])}
+        named["cold_start.evaluation"] = start["evaluation"]
+        if not start["wordings"]:
+            yield Violation("cold_start.wordings", "must name at least one wording", [], f"choose from {wordings}")
     for place, wording in named.items():
         if wording not in wordings:
-            yield Violation(place, "must name a wording of prompt.wordings", wording, f"choose one of {wordings}")
+            remedy = f"choose one of {wordings}" + (", or cold_start=none" if place.startswith("cold_start") else "")
+            yield Violation(place, "must name a wording of prompt.wordings", wording, remedy)
 
 
 def reward_switches(settings: Settings) -> Iterator[Violation]:
@@ -209,7 +215,7 @@ def betas(settings: Settings) -> Iterator[Violation]:
 
 TRAIN_RULES: Rules = {
     schedule: ("phase",),
-    prompts: ("phase", "prompt"),
+    prompts: ("phase", "prompt", "cold_start"),
     reward_switches: ("phase", "reward"),
     group_size: ("rollout", "method"),
     frame_budget: ("video",),

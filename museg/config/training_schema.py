@@ -134,6 +134,8 @@ class ColdStartConfig:
     momentum: float = number(minimum=0, below=1)
     warmup_steps: int = number(minimum=0)
     final_fraction: float = share()
+    wordings: list[str] = MISSING
+    evaluation: str = MISSING
     cites_times_share: float = share()
     by_time: bool = MISSING
     cache_dir: str = MISSING
@@ -175,6 +177,7 @@ class TrainConfig:
     seed: int = number(minimum=0)
     prompts_per_step: int = number(minimum=1)
     resume: str | None = None
+    start_after: str | None = None
     profile: bool = False
     dry_run: str | None = choice("memory", default=None)
     method: Any = MISSING

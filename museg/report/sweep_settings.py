@@ -9,8 +9,9 @@ from museg.report.tolerant import text_of
 Settings = dict[str, str]
 """Name of a setting that varies -> its value in one member, whole: this is what members are told apart by."""
 
-SEED = "seed"
-WITHOUT_EFFECT = ("name", "resume", "profile", "logger", "dataset.root", "dataset.video_root", "cold_start.cache_dir")
+SEED, START = "seed", "start_after"
+PLACES = ("dataset.root", "dataset.video_root", "cold_start.cache_dir", START)
+WITHOUT_EFFECT = ("name", "resume", "profile", "logger", *PLACES)
 """Names and places: members that differ in nothing else are of one configuration."""
 TARGET = "_target_"
 MAX_NODES = 5_000
@@ -71,9 +72,11 @@ def _explains(planned: Sequence[Settings], found: Sequence[Settings | None]) -> 
 
 
 def _in_configs(configs: Sequence[Mapping[str, Any]]) -> list[Settings | None]:
-    flats = [flattened(config) if config else None for config in configs]
+    flats = [_beside_its_start(flattened(config)) if config else None for config in configs]
     known = [flat for flat in flats if flat is not None]
     names = {name for flat in known for name in flat if not _is_left_out(name)}
+    of_seed = {name for name in names if name.endswith(f".{SEED}")}  # such as the model's, where a member has one
+    names -= {name for name in of_seed if all(flat.get(name) in (None, flat.get(SEED)) for flat in known)}
     differing = sorted(name for name in names if len({flat.get(name) for flat in known}) > 1)
     columns = {name: _column(name, known) for name in _shown_names(differing, known)}
     seeds = tuple(flat.get(SEED) for flat in known)
@@ -84,6 +87,12 @@ def _in_configs(configs: Sequence[Mapping[str, Any]]) -> list[Settings | None]:
     kept = sorted(shortest.values())
     told = iter([{name: columns[name][place] for name in kept} for place in range(len(known))])
     return [None if flat is None else next(told) for flat in flats]
+
+
+def _beside_its_start(flat: Mapping[str, str]) -> dict[str, str]:
+    """The same with the folder of the run that it starts from as a word: members of other seeds start from others."""
+    start = flat.get(START)
+    return {name: text.replace(start, START) if start else text for name, text in flat.items()}
 
 
 def _is_left_out(name: str) -> bool:

@@ -112,12 +112,15 @@ def _cell(value: Estimate | None, difference: Estimate | None) -> SweepCell:
 
 
 def markdown_table(found: Sequence[Configuration], baseline: Configuration | None) -> str:
-    """Mean IoU of both decoding modes as a Markdown table: mean, interval, paired difference, its interval."""
-    names = [f"{mode} mIoU{what}" for mode in MODES for what in ("", ", difference")]
+    """Mean IoU of every decoding mode that was measured as a Markdown table: mean, interval, paired difference, its
+    interval.
+    """
+    modes = [mode for mode, _ in headline_columns(found)] or MODES
+    names = [f"{mode} mIoU{what}" for mode in modes for what in ("", ", difference")]
     lines = [["configuration", "n", *names]]
     lines.append(["---"] * len(lines[0]))
     for configuration in found:
-        cells = [_result_cell(configuration, (mode, "mean_iou"), baseline) for mode in MODES]
+        cells = [_result_cell(configuration, (mode, "mean_iou"), baseline) for mode in modes]
         told = [text for cell in cells for text in (_with(cell.text, cell.interval), _difference_text(cell))]
         lines.append([configuration.label.replace("|", "\\|"), str(configuration.num_finished), *told])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

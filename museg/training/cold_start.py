@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_model, save_model
 
 from museg.data.clips import StepBatch
-from museg.files import share_as_usual
+from museg.files import identity_of, share_as_usual
 from museg.phases.learning_rate import learning_rate
 from museg.policy.loading import Policy
 from museg.training import processes
@@ -42,7 +42,6 @@ DECIDES = (
     "model",
     "dataset",
     "video.budget",  # not how many workers decode
-    "prompt",
     "cold_start",
     "rollout.max_new_tokens",  # how long a held-out answer may be
     "rollout.max_context_tokens",
@@ -75,11 +74,16 @@ class ColdStartRecord:
 
 def cache_folder(job: TrainingJob) -> Path:
     """Where the result of this configuration and seed is kept."""
+    settings = job.cold_start
     parts: dict[str, Any] = {key: reduce(lambda node, name: node[name], key.split("."), job.config) for key in DECIDES}
+    parts["wordings"] = {name: asdict(job.wordings[name]) for name in {*settings.wordings, settings.evaluation}}
     parts["model"] = {key: value for key, value in parts["model"].items() if key != "lora"}  # comes on top of it
+    if "path" in parts["model"]:  # a folder may hold other weights tomorrow
+        files = sorted(Path(parts["model"]["path"]).glob("*.safetensors"))
+        parts["weights"] = [[file.name, *identity_of(file)] for file in files]
     parts |= {"torch": torch.__version__, "drawing": DRAWING_VERSION, "code": COLD_START_VERSION}
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(job.cold_start.cache_dir) / key
+    return Path(settings.cache_dir) / key
 
 
 def load_cached(job: TrainingJob, policy: Policy) -> ColdStartRecord | None:
@@ -151,7 +155,8 @@ class ColdStartModule(SftModule):
     ) -> None:
         settings = job.cold_start
         super().__init__(policy, job, cites_times_share=settings.cites_times_share, by_time=settings.by_time)
-        self.held_out, self.stop, self.on_step = held_out, stop, on_step
+        self.held_out = replace(held_out, wording=job.wordings[settings.evaluation])
+        self.stop, self.on_step = stop, on_step
         self.curve: list[dict[str, float]] = []
         self.loss = math.nan
 
@@ -175,8 +180,8 @@ class ColdStartModule(SftModule):
         return {"metrics": record}
 
     def learn_step(self, step: int, batch: StepBatch) -> None:
-        """One update, if any clip can be read; wordings take turns, so that every phase of a sweep can start here."""
-        wordings = sorted(self.job.wordings)
+        """One update, if any clip can be read; wordings take turns."""
+        wordings = self.job.cold_start.wordings
         loss = self.learn(batch, wordings[step % len(wordings)])
         if loss is not None:
             self.loss = loss

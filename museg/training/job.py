@@ -1,6 +1,6 @@
 """A training run as plain values: everything `museg.training.run` needs, built from a configuration or by hand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -140,6 +140,8 @@ class ColdStartSettings:
     momentum: float
     warmup_steps: int
     final_fraction: float
+    wordings: Sequence[str]
+    evaluation: str
     cites_times_share: float
     by_time: bool
     cache_dir: str

@@ -23,10 +23,11 @@ CHOSEN_WITH = {
     "phase/meco": STRUCTURE,
     "phase/meco_full": STRUCTURE,
     "phase/structure": STRUCTURE,
-    "prompt/meco": ("method=meco", "phase=structure"),
+    "prompt/meco": ("method=meco", "phase=structure", "cold_start=none"),
     "dataset/meco": ("method=meco",),
     "rollout/meco": ("method=meco",),
-}
+    "model/exported": ("model.path=Qwen/Qwen2.5-VL-3B-Instruct",),
+} | {option: ("experiment=compare_methods",) for option in OPTIONS if option.startswith("experiment/compare_methods/")}
 """Options that refer to those of other groups."""
 
 

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -7,7 +8,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from museg.config import registry
-from museg.config.registry import MAX_FOLDER_NAME, folder_name, fractions_of, member_folder, sweep_name
+from museg.config.registry import (
+    MAX_FOLDER_NAME,
+    folder_name,
+    fractions_of,
+    member_folder,
+    other_member,
+    sweep_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +68,21 @@ def test_two_sweeps_of_one_second_have_two_names(monkeypatch):
     monkeypatch.setattr(registry.HydraConfig, "get", lambda: OmegaConf.create(sweep))
     assert sweep_name("ablate_matching") == "ablate_matching_2026-01-31_12-00-00"
     assert sweep_name("my sweep") == "my_sweep_2026-01-31_12-00-00"
+
+
+def test_another_member_is_found_by_what_it_differs_in(monkeypatch, tmp_path):
+    members = [{"experiment/way": way, "seed": seed} for way in ("first", "then") for seed in ("0", "1")]
+    (tmp_path / "sweep.json").write_text(json.dumps({"members": members}))
+    run = {
+        "sweep": {"dir": str(tmp_path)},
+        "mode": RunMode.MULTIRUN,
+        "job": {"num": 3},
+        "runtime": {"output_dir": str(tmp_path / f"3_{folder_name('experiment/way=then,seed=1')}")},
+    }
+    assert other_member("experiment/way", "first") == "(the member of a sweep with experiment/way=first)"
+    monkeypatch.setattr(registry.HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(registry.HydraConfig, "get", lambda: OmegaConf.create(run))
+    assert other_member("experiment/way", "first") == str(tmp_path / "1_experiment_way-first_seed-1")
+    assert other_member("seed", "0") == str(tmp_path / "2_experiment_way-then_seed-0")
+    with pytest.raises(ValueError, match="no member with seed=2 beside 3_experiment_way-then_seed-1"):
+        other_member("seed", "2")

@@ -127,3 +127,15 @@ def test_a_few_lines_that_stand_for_a_great_deal_cost_little(bomb):
     assert time.perf_counter() - start_s < 5
     assert len(flattened(config)) <= MAX_NODES
     assert len(found) == 3 and found[1] != found[2]
+
+
+def test_members_that_start_from_runs_of_their_seeds_are_one_configuration():
+    made = [{"seed": seed, "model": {"width": 8, "seed": seed}} for seed in (0, 1)]
+    begun = [
+        {"seed": seed, "start_after": f"sweep/{seed}", "model": {"path": f"sweep/{seed}/exported"}} for seed in (0, 1)
+    ]
+    found = varied([*made, *begun], [])
+    assert found[0] == found[1] != found[2] == found[3]
+    elsewhere = {**begun[1], "model": {"path": "another/exported"}}
+    found = varied([*made, begun[0], elsewhere], [])
+    assert found[2] != found[3]

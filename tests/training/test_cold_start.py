@@ -69,7 +69,15 @@ def test_failing_says_why_and_what_to_do_and_is_remembered(outputs, tmp_path, mo
 
 @pytest.mark.parametrize(
     "override",
-    ["reward=maximum", "phase.steps=2", "video.num_workers=1", "prompts_per_step=2", "model.lora.rank=4"],
+    [
+        "reward=maximum",
+        "phase.steps=2",
+        "video.num_workers=1",
+        "prompts_per_step=2",
+        "model.lora.rank=4",
+        "prompt=meco_tiny",  # one wording more, which is not among those of a cold start
+        "method=meco",
+    ],
 )
 def test_what_does_not_matter_shares_the_result(override, outputs, tmp_path):
     one, other = (build_job(settings(outputs, tmp_path, *changed)) for changed in ((), (override,)))
@@ -84,6 +92,7 @@ def test_what_does_not_matter_shares_the_result(override, outputs, tmp_path):
         "dataset.num_train_clips=65",
         "video.budget.max_frames=12",
         "prompt.wordings.plain.before_video=say {query}",
+        "cold_start.evaluation=plain",
         "cold_start.lr=1e-3",
         "rollout.max_new_tokens=39",
         "optimizer.max_grad_norm=0.5",
