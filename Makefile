@@ -1,5 +1,5 @@
 # Verbs for daily work, inside the activated virtual environment (README: set-up).
-.PHONY: install run test cluster fast lint format clean
+.PHONY: install run test cluster thorough fast lint format clean
 
 install: ## install museg, what the tests need, and the commit hooks
 	python -m pip install -e '.[dev]' -c constraints.txt
@@ -14,8 +14,11 @@ test: ## everything but what needs a cluster's programs
 cluster: ## SLURM and DeepSpeed, on this machine
 	pytest -m cluster
 
+thorough: ## more learning and sweeps, minutes
+	pytest -m thorough
+
 fast: ## everything but what is marked slow
-	pytest -m "not slow and not cluster"
+	pytest -m "not slow and not cluster and not thorough"
 
 lint: ## style, as the commit hooks see it
 	ruff check .

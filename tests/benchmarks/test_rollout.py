@@ -12,9 +12,10 @@ SHAPE = Shape(160, 5, 3)
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """The same model, but for its size."""
+    """The same model, but for its size, in this process, which alone has other sizes."""
     sizes = {"hidden_size": 32, "num_layers": 2, "intermediate_size": 32, "vision_hidden_size": 32, "vision_depth": 2}
     monkeypatch.setattr(rollout, "SIZES", rollout.SIZES | sizes | {"vocab_size": 1000})
+    monkeypatch.setattr(rollout, "in_new_process", lambda function, *args: function(*args))
 
 
 def test_all_sides_write_the_same_and_are_measured(tmp_path):

@@ -12,6 +12,8 @@ from museg.data.clips import LoadedClip
 from museg.training.run import Run
 from tests.walks import tiny_runs
 
+pytestmark = pytest.mark.thorough
+
 STEPS = 120
 MOST_BY_CHANCE = 0.35
 """Of the mean IoU: steps drawn at random, as many as are asked for, earn about half of this."""
