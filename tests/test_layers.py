@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "data": {"temporal", "dialogue", "phases", "video"},
     "policy": {"dialogue", "video", "data"},
     "objectives": set(),
-    "meco": {"temporal"},
+    "meco": {"temporal", "policy"},
     "metrics": {"temporal", "dialogue"},
     "report": {"temporal", "metrics"},
 }

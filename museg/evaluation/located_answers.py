@@ -16,13 +16,13 @@ from museg.evaluation.samples import BenchmarkSample, example_of
 from museg.evaluation.saved_answers import SALIENCY, WINDOWS
 from museg.meco.exported import Alignment
 from museg.meco.localization import LocalizationSettings
-from museg.meco.located import Located, located
+from museg.meco.located import Located
+from museg.meco.located_answers import located_answers
 from museg.meco.saliency import clip_saliency, event_saliency
-from museg.meco.sample_states import sample_states
 from museg.meco.tokens import structural_ids
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
-from museg.policy.recorded_layers import RecordedLayers, video_grids
+from museg.policy.recorded_layers import RecordedLayers
 from museg.policy.rollout import Rollouts
 
 MOMENT_RETRIEVAL = "mr"
@@ -109,17 +109,7 @@ class LocatedAnswers:
         self, policy: Policy, samples: Sequence[BenchmarkSample], prompts: PromptBatch, answers: Rollouts
     ) -> list[dict[str, Any]]:
         """Answers in the forms that readers know, and the segments they are made of."""
-        states = sample_states(
-            structural_ids(policy.tokenizer),
-            answers.completion_ids,
-            answers.completion_mask,
-            answers.token_states,
-            answers.frame_states,
-            video_grids(prompts),
-            policy.model.config.vision_config.spatial_merge_size,
-        )
-        heads = self.heads.to(policy.device)
-        found = located(heads, states, prompts.second_per_grid_ts.tolist(), self.localization)
+        found = located_answers(self.heads.to(policy.device), policy, prompts, answers, self.localization)
         lengths = answers.completion_mask.sum(dim=1).tolist()
         return [located_record(*answered) for answered in zip(samples, answers.texts, lengths, found, strict=True)]
 
