@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 from museg.policy.attention_overrides import attended_by, check_kernel
 from museg.policy.cascade import CascadeCache
 from museg.policy.cuda_graph import recorded
-from museg.policy.engine import Decoded, LocalEngine, Request
+from museg.policy.engine import Decoded, Request, RolloutEngine
 from museg.policy.loading import Policy
 from museg.policy.prefill import ReadPrompts
 from museg.policy.processing import PromptBatch
@@ -51,13 +51,13 @@ ON_GPU = Pace(looks_every=8, drop_share=0.4, room_tokens=256)
 
 
 @dataclass(frozen=True)
-class CascadeEngine(LocalEngine):
+class CascadeEngine(RolloutEngine):
     """Each prompt is read once and held once; `pace` None: what suits the device."""
 
     pace: Pace | None = None
 
     def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> Decoded:
-        """See `LocalEngine.decode`."""
+        """See `RolloutEngine.decode`."""
         check_kernel(policy.model.config.text_config)
         pace = self.pace or (ON_GPU if policy.device.type == "cuda" else ON_PROCESSOR)
         return _Decoding(policy, batch, request, pace).run()

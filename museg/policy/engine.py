@@ -1,4 +1,4 @@
-"""What samples completions: the interface of an engine, and what the engines that run the policy itself share.
+"""What samples completions: what is asked of an engine, and what those that run the policy itself share.
 
 Shapes: N = B x G rollouts; B prompts; G generations; C completion tokens.
 """
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +34,6 @@ class Rollouts:
     frame_states: Tensor | None = None  # [video tokens of all prompts, hidden] in their order; None unless asked for
 
 
-class RolloutEngine(Protocol):
-    """Anything that completes prompts. `museg.policy.rollout` says what its two ways must do and what `record` is."""
-
-    def sample(
-        self,
-        policy: Policy,
-        batch: PromptBatch,
-        settings: "RolloutSettings",
-        seeds: Sequence[int],
-        record: RecordedLayers | None = None,
-    ) -> Rollouts:
-        """Sample G completions of every prompt, each prompt's drawn with its own seed."""
-
-    def greedy(
-        self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", record: RecordedLayers | None = None
-    ) -> Rollouts:
-        """Take the likeliest token throughout, one completion per prompt whatever the settings' group size."""
-
-
 @dataclass(frozen=True)
 class Decoded:
     """What decoding returns; what follows a row's end may be anything. States are those of `Rollouts`."""
@@ -63,8 +44,12 @@ class Decoded:
     frame_states: Tensor | None = None  # [video tokens of all prompts, hidden]
 
 
-class LocalEngine(ABC):
-    """An engine that runs the policy's own weights in this process; a subclass decodes."""
+class RolloutEngine(ABC):
+    """Completes prompts by running the policy's own weights in this process; a subclass decodes.
+
+    Only `sample` and `greedy` are called from elsewhere, so whatever decodes in another place needs no more than these
+    two. `museg.policy.rollout` says what they must do and what `record` is.
+    """
 
     @abstractmethod
     def decode(self, policy: Policy, batch: PromptBatch, request: "Request") -> Decoded:
@@ -78,7 +63,7 @@ class LocalEngine(ABC):
         seeds: Sequence[int],
         record: RecordedLayers | None = None,
     ) -> Rollouts:
-        """A prompt's random numbers are drawn beforehand, from its seed alone."""
+        """Sample G completions of every prompt; its random numbers are drawn beforehand, from its own seed alone."""
         draws = [uniforms_of(seed, settings.max_new_tokens, settings.num_generations) for seed in seeds]
         uniforms = torch.cat(draws, dim=1).to(policy.device)  # [max_new, N]
         banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
@@ -88,7 +73,7 @@ class LocalEngine(ABC):
     def greedy(
         self, policy: Policy, batch: PromptBatch, settings: "RolloutSettings", record: RecordedLayers | None = None
     ) -> Rollouts:
-        """One completion per prompt."""
+        """Take the likeliest token throughout, one completion per prompt whatever the settings' group size."""
         banned_ids = torch.tensor(policy.ids.banned_ids, dtype=torch.long, device=policy.device)
         request = Request.of(batch, settings.with_num_generations(1), Chooser(banned_ids), record)
         return self._rollouts(policy, batch, request)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from museg.policy.engine import Decoded, LocalEngine, Request
+from museg.policy.engine import Decoded, Request, RolloutEngine
 from museg.policy.forward import left_aligned, run_decoder
 from museg.policy.key_value_cache import repeat_rows, rollout_cache, take_rows
 from museg.policy.layer_states import captured_states
@@ -21,11 +21,11 @@ from museg.policy.recorded_layers import video_slots
 DROP_SHARE = 0.2
 
 
-class PlainEngine(LocalEngine):
+class PlainEngine(RolloutEngine):
     """Each prompt is read once, then copied for its generations."""
 
     def decode(self, policy: Policy, batch: PromptBatch, request: Request) -> Decoded:
-        """See `LocalEngine.decode`."""
+        """See `RolloutEngine.decode`."""
         if request.record is None:
             return _Decoding(policy, batch, request, {}).run()
         with captured_states(policy, {request.record.token_layer, request.record.frame_layer}) as states:
