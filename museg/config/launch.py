@@ -14,8 +14,9 @@ from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
 from museg.training import processes
 from museg.training.checkpoints import CONFIG_FILE, ROUNDS_OTHERWISE
-from museg.training.phased_module import NonFiniteStep
-from museg.training.run import ColdStartFailed, train
+from museg.training.cold_start_stage import ColdStartFailed
+from museg.training.guarded_update import NonFiniteStep
+from museg.training.run import train
 from museg.training.stopping import Stopped, requeue
 
 

@@ -14,11 +14,12 @@ from museg.training.best_model import BEST_KEY, BestModel
 from museg.training.checkpoints import write_checkpoint
 from museg.training.held_out import Evaluation, HeldOutSet
 from museg.training.job import TrainingJob
-from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.training.phased_module import PhasedModule
 from museg.training.profile import Parts
 from museg.training.run_log import RunLog
 from museg.training.step_stream import StepStream
 from museg.training.stopping import Asked, StopRequest
+from museg.training.stopwatch import Stopwatch
 
 MAX_EMPTY_STEPS = 10
 """Steps in a row without any readable clip after which a run gives up."""

@@ -32,9 +32,10 @@ from museg.training.checkpoints import force_to_disk
 from museg.training.held_out import HeldOutSet
 from museg.training.job import TrainingJob
 from museg.training.optimizers import muon_and_adamw
-from museg.training.phased_module import Stopwatch, example_ids_of
+from museg.training.phased_module import example_ids_of
 from museg.training.sft_module import SftModule
 from museg.training.stopping import Asked, StopRequest
+from museg.training.stopwatch import Stopwatch
 from museg.video.synthetic import DRAWING_VERSION
 
 DECIDES = (

@@ -27,10 +27,11 @@ from museg.policy.rollout import Rollouts, sample_rollouts
 from museg.policy.shared_prefix import shared_prefix_log_probs
 from museg.rewards.base import ScoredResponse
 from museg.training.job import TrainingJob
-from museg.training.phased_module import PhasedModule, Stopwatch
+from museg.training.phased_module import PhasedModule
 from museg.training.rollout_metrics import completion_records, describe
 from museg.training.sharding import FsdpShards, HeldWeights, WholeWeights
 from museg.training.step_metrics import combined, whole_step
+from museg.training.stopwatch import Stopwatch
 
 
 class MusegModule(PhasedModule):

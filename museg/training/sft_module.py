@@ -14,8 +14,9 @@ from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import encode_completions
 from museg.training.job import TrainingJob
-from museg.training.phased_module import PhasedModule, Stopwatch, example_ids_of
+from museg.training.phased_module import PhasedModule, example_ids_of
 from museg.training.step_metrics import whole_step
+from museg.training.stopwatch import Stopwatch
 
 
 class SftModule(PhasedModule):

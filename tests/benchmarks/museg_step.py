@@ -18,9 +18,9 @@ from museg.policy.reference import Reference
 from museg.policy.rollout import Rollouts
 from museg.rewards.base import Reward
 from museg.rewards.mix import RewardMix
+from museg.training.blank_prompt import BLANK_CLIP
 from museg.training.job import TrainingJob
 from museg.training.museg_module import MusegModule
-from museg.training.phased_module import BLANK_CLIP
 from museg.training.trainers import lightning_trainer
 from museg.video.patches import PATCH_VALUES
 from tests.benchmarks.grpo_setup import Setup, move, text_of, text_reward

@@ -15,10 +15,7 @@ from museg.rewards.base import Reward
 from museg.rewards.mix import RewardMix
 from museg.temporal.segments import Segment
 from museg.training.museg_module import MusegModule
-from museg.training.phased_module import NonFiniteStep
 from tests.training.small_fits import copied_weights, fit, small_job, step_batch
-
-EXAMPLE_IDS = "drawn:0, drawn:1, drawn:2"
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def test_sampled_texts_are_recorded_where_asked(outputs):
         assert record["step"] == 1 and record["phase"] == "timestamp"
         assert record["terms"]["length"] == len(record["text"]) / 10
         assert record["reward"] == pytest.approx(3 * record["terms"]["length"])
-    assert {record["example_id"] for record in steps[0]["completions"]} == set(EXAMPLE_IDS.split(", "))
+    assert {record["example_id"] for record in steps[0]["completions"]} == {"drawn:0", "drawn:1", "drawn:2"}
 
 
 def test_a_step_without_any_clip_is_counted_and_learns_nothing(module):
@@ -111,26 +108,6 @@ def test_a_rollout_does_not_depend_on_the_step_losing_a_clip(outputs):
         [step] = fit(museg_module(length_job(outputs)), [batch])
         texts.append({(r["example_id"], r["text"]) for r in step["completions"] if r["example_id"] != "drawn:0"})
     assert texts[0] == texts[1]
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_with_its_step_and_examples(module, value):
-    with torch.no_grad():
-        module.model.lm_head.weight[5, 3] = value
-    before = copied_weights(module)
-    with pytest.raises(NonFiniteStep, match=f"the loss is not finite at step 1, examples {EXAMPLE_IDS}"):
-        fit(module, [step_batch(1)])
-    after = copied_weights(module)
-    assert all(torch.equal(after[name].nan_to_num(7.0), before[name].nan_to_num(7.0)) for name in before)
-    assert module.steps_done == 0
-
-
-def test_a_gradient_that_is_not_finite_stops_before_it_is_used(module):
-    module.model.model.language_model.norm.weight.register_hook(lambda gradient: gradient * float("inf"))
-    before = copied_weights(module)
-    with pytest.raises(NonFiniteStep, match=f"the gradient is not finite at step 0, examples {EXAMPLE_IDS}"):
-        fit(module, [step_batch(0)])
-    assert all(torch.equal(weight, before[name]) for name, weight in copied_weights(module).items())
 
 
 def test_the_released_learning_rate_moves_float32_masters_under_bfloat16(outputs):

@@ -20,7 +20,8 @@ from museg.policy.processing import build_prompt_batch
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
 from museg.policy.tiny import build_tiny
 from museg.training.checkpoints import complete_checkpoints
-from museg.training.run import Run
+from museg.training.learner import Learner
+from museg.training.run_clips import clip_loader, held_out_set
 from tests.policy.drawn_clips import WORDING, drawn_clip
 from tests.walks import tiny_runs
 from tests.walks.test_resume import train_until_step
@@ -125,13 +126,12 @@ def test_answers_survive_the_export(straight, outputs, overrides):
     folder = straight / "exported"
     path = ("model=qwen2_5_vl_3b", f"model.path={folder}", f"method.start_heads={folder}", "model.lora.rank=0")
     job = build_job(tiny_runs.settings(outputs, *overrides, *path))
-    run = Run(job, straight)
-    run.data, run.policy = job.make_data(), job.make_policy()
-    run.prepare()
-    with run.clip_loader() as run.clips:
-        held_out = run.held_out_set()
-    module = job.module_class(run.policy, job, heads=run.beside, **job.module_options)
-    again = held_out.evaluate(run.policy, ("greedy",), reader=module.reader).predictions
+    learner, data = Learner(job, straight), job.make_data()
+    learner.prepare()
+    with clip_loader(job, straight, data, last_step=job.schedule.total_steps) as clips:
+        held_out = held_out_set(job, data, clips)
+    module = job.module_class(learner.policy, job, heads=learner.beside, **job.module_options)
+    again = held_out.evaluate(learner.policy, ("greedy",), reader=module.reader).predictions
     assert len(again) == len(said) == 16
     for row in again:
         then = said[row["example_id"]]

@@ -9,7 +9,8 @@ import pytest
 
 from museg.config.job import build_job
 from museg.data.clips import LoadedClip
-from museg.training.run import Run
+from museg.training.learner import Learner
+from museg.training.run_clips import clip_loader, held_out_set
 from tests.walks import tiny_runs
 
 pytestmark = pytest.mark.thorough
@@ -54,14 +55,13 @@ def mean_iou_of(run_dir: Path, outputs: Path, changed: Callable[[LoadedClip], Lo
     folder = run_dir / "exported"
     exported = ("model=qwen2_5_vl_3b", f"model.path={folder}", f"method.start_heads={folder}")
     job = build_job(tiny_runs.checked(*overrides(outputs, *exported)))
-    run = Run(job, run_dir)
-    run.data, run.policy = job.make_data(), job.make_policy()
-    run.prepare()
-    with run.clip_loader() as run.clips:
-        held_out = run.held_out_set()
-    module = job.module_class(run.policy, job, heads=run.beside, **job.module_options)
+    learner, data = Learner(job, run_dir), job.make_data()
+    learner.prepare()
+    with clip_loader(job, run_dir, data, last_step=job.schedule.total_steps) as clips:
+        held_out = held_out_set(job, data, clips)
+    module = job.module_class(learner.policy, job, heads=learner.beside, **job.module_options)
     clips = replace(held_out, clips=[changed(clip) for clip in held_out.clips])
-    return clips.evaluate(run.policy, ("greedy",), reader=module.reader).scores["greedy"]["mean_iou"]
+    return clips.evaluate(learner.policy, ("greedy",), reader=module.reader).scores["greedy"]["mean_iou"]
 
 
 def shuffled(clip: LoadedClip) -> LoadedClip:

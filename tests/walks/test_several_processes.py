@@ -189,8 +189,8 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(straight, outputs, 
 
 def train_with_a_broken_loss(run_settings: dict, run_dir: Path, told: Path) -> None:
     """Train, with advantages that are no numbers in the second process; write down what is raised."""
+    from museg.training.guarded_update import NonFiniteStep
     from museg.training.museg_module import MusegModule
-    from museg.training.phased_module import NonFiniteStep
 
     advantages = MusegModule.advantages
     if os.environ["RANK"] == "1":

@@ -117,7 +117,7 @@ def break_gradients() -> None:
 
 def error_of(run_settings: dict, run_dir: Path, recorded: Path) -> str:
     """What a run ends with that is not finite."""
-    from museg.training.phased_module import NonFiniteStep
+    from museg.training.guarded_update import NonFiniteStep
 
     try:
         train_one(run_settings, run_dir, recorded)
