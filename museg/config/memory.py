@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from museg.config.host_memory import WEIGHT_BYTES, HostBytes, host_bytes, host_line
 from museg.config.learning_weights import learning
 from museg.config.step_load import is_reinforced, load_of, text_tokens, with_short_videos
 from museg.policy.loading import freeze
 from museg.policy.sizes import DecoderSizes, TowerSizes, meta_model
 from museg.targets import TARGET, build
 from museg.training.memory import MOMENTS_BYTES, Counted, Holding, Plan, by_deepspeed, by_fsdp, peak, plan, whole
-from museg.training.memory_table import as_table, gpu_room, host_room, size_text, too_few, verdict, while_loading
+from museg.training.memory_table import as_table, gpu_room, host_room, size_text, too_few, verdict
 from museg.training.step_memory import (
     AUTOCAST,
     BFLOAT16,
@@ -31,7 +32,6 @@ from museg.training.step_memory import (
 
 Settings = Mapping[str, Any]
 
-WEIGHT_BYTES = {"float32": 4, "bfloat16": 2}
 ALL_DEVICES = ("auto", -1)
 
 
@@ -39,7 +39,7 @@ ALL_DEVICES = ("auto", -1)
 class Estimate:
     """What a run needs: `usual` with the longest videos, `longest` where short ones leave room for long completions.
 
-    `loading`: bytes that each process takes of the host's memory before a GPU has its weights.
+    `host`: what each process takes of the memory of a GPU's host.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Estimate:
     usual: Plan
     longest_tokens: int
     longest: Plan
-    loading: float
+    host: HostBytes
 
 
 def memory_text(settings: Settings) -> str:
@@ -86,10 +86,7 @@ def at_hand(found: Estimate, settings: Settings) -> list[str]:
     if trainer["devices"] in ALL_DEVICES and not torch.cuda.is_available():
         given = f"trainer.devices={trainer['devices']}"
         lines.append(f"warning: {given} is counted as 1, for want of GPUs here: give the number there will be")
-    remedy = "Spread the processes over more machines (trainer.num_nodes)"
-    if settings["model"].get("dtype") == "float32" and (found.counted.is_adapter or "stage" in trainer["strategy"]):
-        remedy = "model.dtype=bfloat16 halves it: published weights are bfloat16, and what trains is kept in float32"
-    return [*lines, while_loading(found.loading, num_processes, remedy)]
+    return [*lines, host_line(found.host, settings, num_processes, is_adapter=found.counted.is_adapter)]
 
 
 def estimate(settings: Settings) -> Estimate:
@@ -109,7 +106,7 @@ def estimate(settings: Settings) -> Estimate:
         usual=plan(shape, counted, holding, load, samples=samples),
         longest_tokens=longest.completion_tokens,
         longest=plan(shape, counted, holding, longest, samples=samples),
-        loading=loading_bytes(counted, holding, settings["model"]),
+        host=host_bytes(counted, holding, settings["model"]),
     )
 
 
@@ -139,13 +136,6 @@ def counted_of(model: Qwen2_5_VLForConditionalGeneration, settings: Settings) ->
         frozen_tower=0 if any(name.startswith("model.visual.") for name in learns.names) else visual,
         is_adapter=bool(settings["model"]["lora"]["rank"]),
     )
-
-
-def loading_bytes(counted: Counted, holding: Holding, node: Settings) -> float:
-    """Of one process: the model, whatever is shared out later, and the copy of it that becomes the reference."""
-    numbers = counted.frozen if counted.is_adapter else counted.all
-    copies = 2 if holding.reference and not counted.is_adapter else 1
-    return copies * numbers * WEIGHT_BYTES[node.get("dtype", "float32")]
 
 
 def shape_of(model: Qwen2_5_VLForConditionalGeneration, settings: Settings) -> Shape:
@@ -184,7 +174,7 @@ def holding_of(settings: Settings, counted: Counted, world_size: int) -> Holding
             world_size,
             arithmetic.product,
             bucket_numbers=2 * strategy["reduce_bucket_size"] + strategy["allgather_bucket_size"],
-            is_on_host=strategy["offload_optimizer"],
+            is_on_host=strategy["offload_optimizer"] and is_on_gpu(trainer),  # a processor has no other memory
         )
     elif "ModelParallel" in target:
         holding = by_fsdp(world_size, weight_bytes, arithmetic.product, counted)

@@ -65,6 +65,7 @@ class Holding:
         reference: of any number, or of an adapter's; 0 where there is no reference.
         buffers: of a number that learns: casts, and gradients on their way.
         exchange: bytes of buffers whatever the model's size.
+        on_host: of a number that learns, in the memory of a GPU's host while the optimizer steps there.
     """
 
     frozen: float
@@ -76,6 +77,7 @@ class Holding:
     gathered: float = 0
     buffers: float = 0
     exchange: float = 0
+    on_host: float = 0
 
 
 def whole(frozen_bytes: int, *, optimizer_bytes: int, is_cast: bool, is_exchanged: bool, is_on_gpu: bool) -> Holding:
@@ -103,7 +105,7 @@ def by_deepspeed(
     Args:
         weight_bytes: of the weights that are computed with; float32 ones are kept beside them.
         bucket_numbers: numbers that are exchanged at one time.
-        is_on_host: the optimizer's part lies in the host's memory, and steps there.
+        is_on_host: the optimizer's part lies in the host's memory, and steps there on gradients in float32.
     """
     share = 1 / world_size
     held = weight_bytes * (share if stage == 3 else 1)
@@ -117,6 +119,7 @@ def by_deepspeed(
         stepping=0 if is_on_host else 2 * FLOAT32_BYTES * share,  # the gradient in float32, and AdamW's own numbers
         reference=weight_bytes,  # whole in every stage
         exchange=weight_bytes * exchanged,
+        on_host=(MASTER_AND_MOMENTS_BYTES + FLOAT32_BYTES) * share if is_on_host else 0,
     )
 
 

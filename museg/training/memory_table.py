@@ -93,12 +93,12 @@ def too_few(num_processes: int) -> list[str]:
     ]
 
 
-def while_loading(num_bytes: float, num_processes: int, remedy: str) -> str:
-    """The host's memory, where each process loads the weights before a GPU takes them.
+def on_host(num_bytes: float, done: str, num_processes: int, remedy: str) -> str:
+    """The host's memory, so much of it for each process while the weights are `done` ("loaded", "updated").
 
     It is compared where there is a GPU: elsewhere another machine is meant.
     """
-    when = f"in the host's memory, while the weights are loaded by {num_processes} process{'es' * (num_processes > 1)}"
+    when = f"in the host's memory, while the weights are {done} by {num_processes} process{'es' * (num_processes > 1)}"
     if torch.cuda.is_available():
         return compared(num_bytes, when, host_room(num_processes), remedy)
     return f"{size_text(num_bytes * num_processes)} {when}"

@@ -130,7 +130,7 @@ def test_the_machine_at_hand_has_gpus_and_memory_for_loading_or_not(monkeypatch)
     settings = settings_of("experiment=museg_7b")
     found = estimate(settings)
     # weights and the reference's copy in float32, in each of 8 processes
-    assert found.loading == 2 * 4 * PUBLISHED["7b"]
+    assert found.host.loading == 2 * 4 * PUBLISHED["7b"]
     with_gpus(monkeypatch, 8, host_gib=600)
     assert [line.partition(":")[0] for line in at_hand(found, settings)] == ["fits", "fits"]
     with_gpus(monkeypatch, 2, host_gib=400)
@@ -142,6 +142,37 @@ def test_the_machine_at_hand_has_gpus_and_memory_for_loading_or_not(monkeypatch)
     unknown = settings | {"trainer": settings["trainer"] | {"devices": "auto"}}
     assert "trainer.devices=auto is counted as 1" in "\n".join(at_hand(replace(found, world_size=1), unknown))
     assert at_hand(found, settings)[-1].startswith("494.3 GiB in the host's memory")  # of another machine
+
+
+def test_an_optimizer_on_the_host_may_take_more_of_it_than_loading(monkeypatch):
+    usual = ("experiment=museg_7b", "model.dtype=bfloat16", "objective.beta=0", "trainer.devices=4")
+    settings, n = settings_of(*usual, "trainer.strategy.offload_optimizer=true"), PUBLISHED["7b"]
+    found = estimate(settings)
+    # each process loads bfloat16 weights and no reference; a quarter of masters (4), moments (8), gradients (4)
+    assert (found.host.loading, found.host.stepping) == (2 * n, (4 + 8 + 4) * n / 4)
+    assert found.usual["update"]["optimizer"] == 0
+    # all four: 16 bytes of 8,292,166,656 numbers are 123.6 GiB, more than the 8 bytes while they load
+    with_gpus(monkeypatch, 4, host_gib=100)
+    told = at_hand(found, settings)[-1]
+    assert "too small: 123.6 GiB in the host's memory, while the weights are updated by 4 processes" in told
+    assert "offload_optimizer=false" in told
+    # eight in two machines: in each four that have an eighth, 8 bytes of a number
+    (text,) = at_hand(*two_machines(settings))[-1:]
+    assert "61.8 GiB in the host's memory" in text
+    # with it on the GPUs only loading counts
+    on_gpus = settings_of(*usual)
+    assert estimate(on_gpus).host.stepping == 0 and "are loaded by 4" in at_hand(estimate(on_gpus), on_gpus)[-1]
+
+
+def two_machines(settings):
+    spread = settings | {"trainer": settings["trainer"] | {"num_nodes": 2}}
+    return estimate(spread), spread
+
+
+def test_a_processor_has_no_other_memory_for_an_optimizer():
+    usual = ("experiment=museg_7b", "trainer.devices=4", "trainer.strategy.offload_optimizer=true")
+    found = estimate(settings_of(*usual, "trainer.accelerator=cpu"))
+    assert found.usual["update"]["optimizer"] == 12 * PUBLISHED["7b"] / 4 and found.host.stepping == 0
 
 
 def test_a_folder_tells_its_size_and_an_unknown_name_is_refused(tmp_path):

@@ -99,8 +99,14 @@ def test_stages_of_zero():
     assert (third["update"]["reference"], third["update"]["buffers"]) == (2200, 2e9)
     assert third["update"]["weights"] == third["optimizer step"]["weights"] == 550
     assert third["rollout"]["weights"] == third["validation"]["weights"] == 550 + 2200
-    on_host = plan(SHAPE, COUNTED, by_deepspeed(2, 4, 2, bucket_numbers=0, is_on_host=True), LOAD)
-    assert on_host["optimizer step"]["optimizer"] == 0
+
+
+def test_an_optimizer_in_the_hosts_memory():
+    holding = by_deepspeed(2, 4, 2, bucket_numbers=0, is_on_host=True)
+    assert plan(SHAPE, COUNTED, holding, LOAD)["optimizer step"]["optimizer"] == 0
+    # a quarter of float32 masters (4), of two moments (8) and of gradients in float32 (4)
+    assert holding.on_host == (4 + 8 + 4) / 4
+    assert by_deepspeed(2, 4, 2, bucket_numbers=0).on_host == 0
 
 
 def test_fsdp():
