@@ -7,24 +7,17 @@ import torch
 from scipy.stats import chisquare
 
 from museg.policy.adapter import acting
-from museg.policy.cascade_engine import ON_GPU, ON_PROCESSOR, CascadeEngine, Pace
 from museg.policy.engine import Rollouts
 from museg.policy.log_probs import completion_log_probs
-from museg.policy.plain import PlainEngine
 from museg.policy.rollout import ENGINES, RolloutSettings, greedy_rollouts, sample_rollouts
 from museg.policy.sampling import BLOCK_TOKENS
 from tests.policy.adapted_policy import adapted
+from tests.policy.decoding_ways import RECORDING, REHEARSING_WAYS, WAYS, rehearsed
 from tests.policy.drawn_clips import drawn_batch, with_frequent_stops
 from tests.policy.sized_policy import windowed_policy
 
 NUM_PROMPTS, SEEDS = 3, [5, 6, 7]
 SETTINGS = RolloutSettings(num_generations=4, temperature=1.0, max_new_tokens=14)
-WAYS = {
-    "cascade": CascadeEngine(ON_PROCESSOR),
-    "cascade as on a GPU": CascadeEngine(ON_GPU),
-    "cascade that grows and shrinks": CascadeEngine(Pace(looks_every=3, drop_share=0.0, room_tokens=4)),
-    "plain": PlainEngine(),
-}
 LOG_PROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
@@ -214,20 +207,12 @@ def test_a_kernel_that_cannot_be_overridden_is_refused():
         sample_rollouts(policy, ragged_batch(policy), SETTINGS, SEEDS)
 
 
-@pytest.mark.parametrize("name", [name for name in WAYS if name != "plain"])
+@pytest.mark.parametrize("name", REHEARSING_WAYS)
 def test_a_step_may_be_rehearsed(windowed, name, monkeypatch):
     """Before a GPU records a step it does it once; with its state put back, nothing of that may be left."""
-
-    def rehearsed(work, state):
-        before = [tensor.clone() for tensor in state]
-        work()
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
-        return lambda: work()  # anything but the work itself: a recording, done again whenever shapes change
-
     policy, batch = with_frequent_stops(windowed), ragged_batch(windowed)
     expected = WAYS[name].sample(policy, batch, SETTINGS, SEEDS)
-    monkeypatch.setattr("museg.policy.cascade_engine.recorded", rehearsed)
+    monkeypatch.setattr(RECORDING, rehearsed)
     rollouts = WAYS[name].sample(policy, batch, SETTINGS, SEEDS)
     assert torch.equal(rollouts.completion_ids, expected.completion_ids)
     torch.testing.assert_close(rollouts.log_probs, expected.log_probs, rtol=0, atol=1e-5)

@@ -6,25 +6,18 @@ import pytest
 import torch
 
 from museg.policy.adapter import acting
-from museg.policy.cascade_engine import ON_GPU, ON_PROCESSOR, CascadeEngine, Pace
 from museg.policy.feature_cache import FeatureCache
-from museg.policy.plain import PlainEngine
 from museg.policy.processing import build_prompt_batch
 from museg.policy.recorded_layers import RecordedLayers, video_slots
 from museg.policy.rollout import ENGINES, RolloutSettings, greedy_rollouts, sample_rollouts
 from tests.policy.adapted_policy import adapted
+from tests.policy.decoding_ways import RECORDING, REHEARSING_WAYS, WAYS, rehearsed
 from tests.policy.drawn_clips import WORDING, drawn_clip, with_frequent_stops
 from tests.policy.sized_policy import windowed_policy
 
 NUM_PROMPTS, SEEDS = 3, [5, 6, 7]
 VIDEO_TOKENS = [18, 4, 6]  # two steps of 3 x 3 tokens, four of one, six of one
 SETTINGS = RolloutSettings(num_generations=3, temperature=1.0, max_new_tokens=14)
-WAYS = {
-    "cascade": CascadeEngine(ON_PROCESSOR),
-    "cascade as on a GPU": CascadeEngine(ON_GPU),
-    "cascade that grows and shrinks": CascadeEngine(Pace(looks_every=3, drop_share=0.0, room_tokens=4)),
-    "plain": PlainEngine(),
-}
 LAYERS = [RecordedLayers(), RecordedLayers(-1, -2), RecordedLayers(-1, -1), RecordedLayers(-3, -4)]
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 
@@ -167,19 +160,11 @@ def test_under_bfloat16_autocast(windowed, engine):
         assert 1e-4 < gap < 0.05  # bfloat16 keeps 8 bits, 1/256 of a number, over two layers
 
 
-@pytest.mark.parametrize("name", [name for name in WAYS if name != "plain"])
+@pytest.mark.parametrize("name", REHEARSING_WAYS)
 def test_a_step_may_be_rehearsed(windowed, name, monkeypatch):
     """As before a GPU records it: what a rehearsal keeps is what the step keeps in the same place."""
-
-    def rehearsed(work, state):
-        before = [tensor.clone() for tensor in state]
-        work()
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
-        return lambda: work()
-
     batch, layers = ragged_batch(windowed), RecordedLayers()
-    monkeypatch.setattr("museg.policy.cascade_engine.recorded", rehearsed)
+    monkeypatch.setattr(RECORDING, rehearsed)
     rollouts = WAYS[name].sample(windowed, batch, SETTINGS, SEEDS, layers)
     assert_states_of_full_forwards(windowed, batch, rollouts, layers)
 
@@ -199,7 +184,7 @@ def test_a_replay_finds_its_tensors_where_they_were(windowed, monkeypatch):
 
         return replay
 
-    monkeypatch.setattr("museg.policy.cascade_engine.recorded", followed)
+    monkeypatch.setattr(RECORDING, followed)
     WAYS["cascade that grows and shrinks"].sample(windowed, ragged_batch(windowed), SETTINGS, SEEDS, RecordedLayers())
     assert len(kept) > 3  # room for 4 tokens of 14 at a time, and rows that leave
     assert len(addresses) == SETTINGS.max_new_tokens - 1

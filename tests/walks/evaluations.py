@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from tests.walks.tiny_runs import train
 
 NUM_QUESTIONS = 48
 BATCH_SIZE = 8
+TIMEOUT_S = 240
 
 
 def trained_run(outputs: Path) -> Path:
@@ -56,3 +58,29 @@ def start(output: Path, *overrides: str, **environment: str) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def kill_half_way(output: Path, *overrides: str, **environment: str) -> Path:
+    """Start the program and kill it once it has answered a batch; returns the file that holds its answers."""
+    shard = output / "predictions" / "shard_0_of_1.jsonl"
+    process = start(output, *overrides, **environment)
+    end_s = time.monotonic() + TIMEOUT_S
+    while not shard.exists() or num_lines(shard) < 1 + BATCH_SIZE:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end_s
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert not (output / "metrics.json").exists()
+    return shard
+
+
+def num_lines(file: Path) -> int:
+    """Lines that are written to their end."""
+    return file.read_bytes().count(b"\n")
+
+
+def assert_same_results(output: Path, expected: Path) -> None:
+    """Two evaluations wrote the same to the byte."""
+    for name in ("metrics.json", "predictions.jsonl", "samples.jsonl"):
+        assert (output / name).read_bytes() == (expected / name).read_bytes(), name

@@ -2,15 +2,23 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.evaluation.small_answers import counts_of
-from tests.walks.evaluations import BATCH_SIZE, NUM_QUESTIONS, evaluate, small, start, trained_run
-
-TIMEOUT_S = 240
+from tests.walks.evaluations import (
+    BATCH_SIZE,
+    NUM_QUESTIONS,
+    TIMEOUT_S,
+    assert_same_results,
+    evaluate,
+    kill_half_way,
+    num_lines,
+    small,
+    start,
+    trained_run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +36,6 @@ def whole(outputs, run_dir, tmp_path_factory) -> Path:
 
 def samples_of(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "samples.jsonl").read_text("utf-8").splitlines()]
-
-
-def num_lines(file: Path) -> int:
-    return file.read_bytes().count(b"\n")
 
 
 def metrics_of(output: Path) -> dict:
@@ -53,22 +57,13 @@ def test_everything_is_there(whole):
 def test_killed_half_way_and_started_again_is_the_same_to_the_byte(outputs, run_dir, whole, tmp_path):
     output = tmp_path / "killed"
     overrides = small(outputs, f"checkpoint={run_dir}", f"inference.batch_size={BATCH_SIZE}")
-    shard = output / "predictions" / "shard_0_of_1.jsonl"
-    process = start(output, *overrides)
-    end_s = time.monotonic() + TIMEOUT_S
-    while not shard.exists() or num_lines(shard) < 1 + BATCH_SIZE:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    shard = kill_half_way(output, *overrides)
     num_finished = num_lines(shard) - 1
     decoded_before = json.loads((output / "predictions" / "decoding_0_of_1.json").read_text())["decoded"]
-    assert 0 < num_finished < NUM_QUESTIONS and not (output / "metrics.json").exists()
+    assert 0 < num_finished < NUM_QUESTIONS
 
     evaluate(output, *overrides)
-    for name in ("metrics.json", "predictions.jsonl", "samples.jsonl"):
-        assert (output / name).read_bytes() == (whole / name).read_bytes(), name
+    assert_same_results(output, whole)
     # every clip has one question here: the second start decodes those of the unanswered questions and no other
     assert counts_of(output)["decoded"] - decoded_before == NUM_QUESTIONS - num_finished
 

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.evaluation.small_answers import lines_of, write_checkpoint_of_events
-from tests.walks.evaluations import BATCH_SIZE, NUM_QUESTIONS, evaluate, small, start
-from tests.walks.test_evaluate import TIMEOUT_S, metrics_of, num_lines
+from tests.walks.evaluations import BATCH_SIZE, NUM_QUESTIONS, assert_same_results, evaluate, kill_half_way, small
+from tests.walks.test_evaluate import metrics_of
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +49,9 @@ def test_it_is_recognised_and_scored(whole):
 
 def test_killed_half_way_and_started_again_is_the_same_to_the_byte(overrides, whole, tmp_path):
     output = tmp_path / "killed"
-    shard = output / "predictions" / "shard_0_of_1.jsonl"
-    process = start(output, *overrides, OMP_NUM_THREADS="1")
-    end_s = time.monotonic() + TIMEOUT_S
-    while not shard.exists() or num_lines(shard) < 1 + BATCH_SIZE:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    assert not (output / "metrics.json").exists()
+    kill_half_way(output, *overrides, OMP_NUM_THREADS="1")
     evaluate(output, *overrides)
-    for name in ("metrics.json", "predictions.jsonl", "samples.jsonl"):
-        assert (output / name).read_bytes() == (whole / name).read_bytes(), name
+    assert_same_results(output, whole)
 
 
 def test_other_ways_of_finding_times_are_not_mixed(overrides, whole, tmp_path):
