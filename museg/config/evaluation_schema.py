@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from museg.config.instruction_schema import EventQuestionConfig
 from museg.config.limits import choice, number
 
 FORMATS = (
@@ -35,11 +36,9 @@ class LocalizationConfig:
 
 
 @dataclass
-class QuestionConfig:
+class QuestionConfig(EventQuestionConfig):
     """What becomes of the questions of a task: `museg.evaluation.located_answers.TaskQuestion`."""
 
-    until: str | None = None
-    then: str = ""
     wording: str | None = None
 
 

@@ -11,6 +11,14 @@ from museg.config.task_schema import DataConfig
 
 
 @dataclass
+class EventQuestionConfig:
+    """What becomes of the questions of a task: `museg.dialogue.event_questions.EventQuestion`."""
+
+    until: str | None = None
+    then: str = ""
+
+
+@dataclass
 class RowLimitsConfig:
     """Which rows of a file count."""
 
@@ -44,6 +52,7 @@ class MecoDataConfig(DataConfig):
     video_root: str = MISSING
     held_out_share: float = number(minimum=0, below=1)
     seed: int = MISSING
+    questions: dict[str, EventQuestionConfig] = field(default_factory=dict)
 
 
 @dataclass
@@ -55,3 +64,4 @@ class EtInstructDataConfig(DataConfig, RowLimitsConfig):
     held_out_share: float = number(minimum=0, below=1)
     video_root: str = MISSING
     seed: int = MISSING
+    questions: dict[str, EventQuestionConfig] = field(default_factory=dict)

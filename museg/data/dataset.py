@@ -10,6 +10,7 @@ from typing import Literal
 from museg.data.examples import GroundingExample
 from museg.data.readers import ReadReport, read_museg_jsonl
 from museg.dialogue.demonstrations import subject_of
+from museg.dialogue.event_questions import EventQuestion
 from museg.phases.batches import derive_seed
 from museg.video.synthetic import make_synthetic, settings_hash
 from museg.video.synthetic_layout import SyntheticSettings
@@ -40,6 +41,8 @@ class GroundingData:
     all files, held-out ones included."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why rows of the annotations are no examples, to their number over all files."""
+    questions: Mapping[str, EventQuestion] = field(default_factory=dict)
+    """By task, how a method asks that learns to write events instead of times; other tasks it asks as they stand."""
 
     def __post_init__(self) -> None:
         if self.order not in ("by_step", "by_phase"):
@@ -48,6 +51,16 @@ class GroundingData:
             raise ValueError("every training file needs at least one example; one is empty or was held out completely")
         if not self.video_root.is_dir():
             raise ValueError(f"video_root {self.video_root} is not a folder; set it to where the videos are")
+
+    def asking_for_events(self) -> "GroundingData":
+        """The same with the `questions` put."""
+        files = tuple(tuple(map(self.asked_for_events, file)) for file in self.files)
+        return replace(self, files=files, held_out=tuple(map(self.asked_for_events, self.held_out)))
+
+    def asked_for_events(self, example: GroundingExample) -> GroundingExample:
+        """An example with its question as `questions` has it."""
+        question = self.questions.get(example.task)
+        return example if question is None else replace(example, query=question.of(example.query))
 
 
 def resolve_video(root: Path, relative: str) -> Path:

@@ -1,6 +1,7 @@
 """Data sets for learning by instruction: E.T. Instruct, and the three stages of MeCo."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,7 @@ from museg.data.dataset import (
 )
 from museg.data.instruction_readers import read_et_instruct
 from museg.data.readers import ReadReport
+from museg.dialogue.event_questions import EventQuestion
 
 
 def et_instruct_data(
@@ -31,14 +33,17 @@ def et_instruct_data(
     min_duration_s: float,
     max_duration_s: float | None,
     max_words: int | None,
+    questions: Mapping[str, Mapping[str, Any]],
 ) -> GroundingData:
     """E.T. Instruct 164K, with MeCo's captions or without; held out as for `jsonl_data`.
 
-    Rows count by the length of their clip and their answer as `RowLimits` says.
+    Rows count by the length of their clip and their answer as `RowLimits` says. `questions` are fields of EventQuestion
+    by task.
     """
     limits = RowLimits(min_duration_s=min_duration_s, max_duration_s=max_duration_s, max_words=max_words)
     read = partial(_read_within, limits)
-    return data_from_files([train_file], video_root, held_out_file, held_out_share, order, seed, read=read)
+    data = data_from_files([train_file], video_root, held_out_file, held_out_share, order, seed, read=read)
+    return replace(data, questions=_questions(questions))
 
 
 def meco_data(
@@ -48,9 +53,10 @@ def meco_data(
     held_out_share: float,
     order: Order,
     seed: int,
+    questions: Mapping[str, Mapping[str, Any]],
 ) -> GroundingData:
     """Stages one after another, each with the rows of all its files (name of a stage to `files` to name to the fields
-    of AnnotationFile).
+    of AnnotationFile). `questions` are fields of EventQuestion by task.
 
     Held out are all examples of `held_out_share` of the last stage's videos, the only stage with times; none of these
     videos is trained on before. Raises ValueError for files that are not there, all at once, for what cannot be read,
@@ -74,7 +80,12 @@ def meco_data(
         order=order,
         kept_faults=sum_of(report.kept_faults for report in every),
         left_out=sum_of(report.left_out for report in every),
+        questions=_questions(questions),
     )
+
+
+def _questions(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, EventQuestion]:
+    return {task: EventQuestion(**node) for task, node in nodes.items()}
 
 
 def _read_within(limits: RowLimits, path: Path) -> ReadReport:

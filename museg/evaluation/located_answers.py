@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from museg.data.examples import GroundingExample
+from museg.dialogue.event_questions import EventQuestion
 from museg.dialogue.prompts import PromptWording
 from museg.evaluation.answer_fault import AnswerFault
 from museg.evaluation.answer_records import line_of
@@ -31,23 +32,11 @@ DIGITS = 6
 """Significant ones that a record keeps of times and scores: those behind depend on what was answered together."""
 
 
-@dataclass(frozen=True)
-class TaskQuestion:
-    """What becomes of the questions of one task.
+@dataclass(frozen=True, kw_only=True)
+class TaskQuestion(EventQuestion):
+    """What becomes of the questions of one task; `wording`: another one than that of all other tasks, None for none."""
 
-    until: the question ends before these words, where it has them; None: it is asked as a whole.
-    then: what is asked behind it, on a line of its own; "" for nothing.
-    wording: another wording than that of all other tasks; None for none.
-    """
-
-    until: str | None
-    then: str
-    wording: str | None
-
-    def of(self, question: str) -> str:
-        """The question as it is put."""
-        kept = question if self.until is None else question.partition(self.until)[0]
-        return "\n".join(filter(None, (kept.strip(), self.then.strip())))
+    wording: str | None = None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class MecoModule(PhasedModule):
     """
 
     metric_keys = tuple(STRUCTURE_KEYS)
+    asks_for_events = True
 
     def __init__(
         self,

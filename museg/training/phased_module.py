@@ -33,9 +33,11 @@ class PhasedModule(GuardedUpdate):
     `features` hands out what a frozen vision tower makes of a clip, to policy and reference; None where it trains.
     `weights` says where the policy's weights lie, and how they are come by.
     `reader` finds segments in the answers to held-out clips. `metric_keys` are those that only this method has.
+    `asks_for_events`: whether answers hold no times, so that questions must not ask for their form.
     """
 
     metric_keys: tuple[str, ...] = ()
+    asks_for_events = False
 
     def __init__(self, policy: Policy, job: TrainingJob) -> None:
         super().__init__(policy, job)

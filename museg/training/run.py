@@ -6,6 +6,7 @@ of the fit's KL term, and a fit that is continued after a kill finds its referen
 
 import gc
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class Run:
             # shards are let go of between two fits, which what is counted as long-lived never is
             with nullcontext() if shards_weights(job.trainer.strategy) else long_lived():
                 start = self.started()
+                self.put_questions()
                 self.learner.prepare()
                 with profiled(self.run_dir, is_wanted=job.profile and processes.is_first()) as parts:
                     self.run_fits(parts)
@@ -94,6 +96,14 @@ class Run:
         policy, held_out = self.learner.policy, self.held_out
         stage = ColdStartStage(self.job, self.run_dir, policy, self.data, self.clips, held_out, self.log, self.stop)
         return stage.bring()
+
+    def put_questions(self) -> None:
+        """From here on ask as the method does; a cold start, which methods share, has asked as the annotations do."""
+        if not self.job.module_class.asks_for_events:
+            return
+        clips = [replace(clip, example=self.data.asked_for_events(clip.example)) for clip in self.held_out.clips]
+        self.held_out = replace(self.held_out, clips=clips)
+        self.data = self.data.asking_for_events()
 
     def run_fits(self, parts: Parts | None) -> None:
         """Train every fit that is not finished, each with a fresh optimizer, learning rate and reference."""

@@ -25,6 +25,7 @@ CHOSEN_WITH = {
     "phase/structure": STRUCTURE,
     "prompt/meco": ("method=meco", "phase=structure", "cold_start=none"),
     "dataset/meco": ("method=meco",),
+    "dataset/questions/events": ("method=meco", "dataset=et_instruct"),
     "rollout/meco": ("method=meco",),
     "model/exported": ("model.path=Qwen/Qwen2.5-VL-3B-Instruct",),
 } | {option: ("experiment=compare_methods",) for option in OPTIONS if option.startswith("experiment/compare_methods/")}
@@ -58,6 +59,7 @@ def completing(option: str) -> list[str]:
         },
         "dataset/meco": {"video_root": files},
     }
+    paths["dataset/questions/events"] = paths["dataset/et_instruct"]
     paths["experiment/museg_3b"] = paths["experiment/museg_7b"] = paths["dataset/museg"]
     paths["experiment/meco_3b"] = paths["experiment/meco_7b"] = paths["dataset/meco"]
     given = [f"dataset.{key}={path}" for key, path in paths.get(option, {}).items()]

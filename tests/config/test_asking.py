@@ -1,6 +1,6 @@
 """Whether times are read in words or found by heads follows from the checkpoint, and may be asked for."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -8,14 +8,20 @@ from omegaconf import OmegaConf
 from museg.config.asking import chosen_asking
 from museg.config.command_line import composed_jobs
 from museg.config.evaluation_schema import LocalizationConfig
+from museg.data.captions import captions_of
+from museg.data.readers import read_museg_jsonl
 from museg.evaluation.et_bench_annotations import TASKS
 from museg.evaluation.located_answers import LocatedAnswers
+from museg.evaluation.samples import BenchmarkSample
 from museg.evaluation.written_answers import WrittenAnswers
 from museg.meco.alignment import AlignmentHeads
 from museg.meco.exported import AlignmentFacts, save_heads
 from museg.meco.localization import LocalizationSettings
+from museg.targets import build
+from museg.temporal.segments import Segment
 from tests.config.benchmark_options import BENCHMARKS
-from tests.config.options import CONF
+from tests.config.options import CONF, completing, compose
+from tests.shared import ANNOTATIONS, require
 
 OWN = LocalizationSettings(threshold=0.6, include_last_step=True)
 
@@ -75,7 +81,7 @@ def test_every_benchmark_can_be_asked(folder, name):
 @pytest.mark.parametrize("name", ["et_bench", "et_bench_subset"])
 def test_every_task_of_et_bench_has_its_question(folder, name):
     asking = chosen_asking(settings(f"benchmark={name}"), folder)
-    assert set(asking.wordings.questions) == set(TASKS)
+    assert set(asking.wordings.questions) == {*TASKS, "tvc"}  # which training alone asks
     for task in TASKS:
         question = asking.wordings.questions[task]
         if task in ("rar", "rvq"):  # asked for words, as they stand
@@ -84,3 +90,51 @@ def test_every_task_of_et_bench_has_its_question(folder, name):
         else:
             assert question.until in ("The format of your response should", "Watch the video carefully")
             assert "mark" in asking.wording_of(task).before_video
+
+
+FORMS = (
+    "The format of your response should be: 'The event happens in <start time> - <end time> seconds'.",
+    "Watch the video carefully and list the times, such as '4.0 - 9.0 seconds, open the door.'",
+)
+
+
+def training_data() -> dict:
+    """What `train.py` is told of data that ask for times."""
+    given = completing("dataset/et_instruct")
+    return OmegaConf.to_container(compose("method=meco", "dataset=et_instruct", *given).dataset, resolve=True)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """E.T. Instruct as training has it."""
+    return build(training_data())
+
+
+def sample_of(task: str, question: str) -> BenchmarkSample:
+    return BenchmarkSample("1", 0, task, "mine", "1.mp4", question, (Segment(1, 2),), 9.0)
+
+
+@pytest.mark.parametrize("task", ["tvg", "tal", "epm", "vhd", "gvq", "evs", "dvc", "slc"])
+def test_training_asks_what_evaluation_asks(task, data, folder):
+    """Both without the form that times are asked for in."""
+    asking = chosen_asking(settings("benchmark=et_bench"), folder)
+    form = FORMS[task in ("evs", "dvc", "slc")]
+    evaluated = asking.example_of(sample_of(task, f"Find where 'he waves'. {form}"))
+    trained = data.asked_for_events(replace(evaluated, query=f"Find where 'he waves'. {form}"))
+    assert trained.query == evaluated.query
+    cut, then = trained.query.split("\n")
+    assert cut == "Find where 'he waves'." and "seconds" not in then
+
+
+def test_of_real_rows_the_question_stays(data, folder):
+    """Rows of E.T. Instruct as MUSEG has published them: none has the form, and no word of a question is lost."""
+    asking = chosen_asking(settings("benchmark=et_bench"), folder)
+    rows = read_museg_jsonl(require(ANNOTATIONS / "train" / "stage_1.jsonl")).examples
+    rows = [row for row in rows if "et_instruct_164k" in row.video]
+    assert {row.task for row in rows} == {"tvg", "tal"} and len(rows) == 2781  # 5600 less Charades' 2819
+    for row in rows:
+        put = data.asked_for_events(row)
+        kept, _, then = put.query.rpartition("\n")
+        assert kept == row.query.strip() and then.startswith("Describe")
+        assert put.query == asking.example_of(sample_of(row.task, row.query)).query
+        assert captions_of(put) == captions_of(row)

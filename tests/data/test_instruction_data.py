@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from museg.data.captions import captions_of
 from museg.data.dataset import MOST_LOOKED_FOR, check_most_videos_exist, resolve_video
 from museg.data.instruction_data import et_instruct_data, meco_data
 from museg.data.instruction_readers import read_conversations
@@ -22,7 +23,7 @@ def root(tmp_path) -> Path:
 
 
 def meco(root, stages=STAGES, **changed):
-    settings = {"video_root": str(root), "held_out_share": 0.0, "order": "by_phase", "seed": 0}
+    settings = {"video_root": str(root), "held_out_share": 0.0, "order": "by_phase", "seed": 0, "questions": {}}
     return meco_data(stages=stages, **settings | changed)
 
 
@@ -37,6 +38,7 @@ def et_instruct(root, **changed):
         "min_duration_s": 5.0,
         "max_duration_s": 350.0,
         "max_words": 500,
+        "questions": {},
     }
     return et_instruct_data(**settings | changed)
 
@@ -125,6 +127,26 @@ def test_rows_left_out_of_both_files_are_summed(root):
     data = et_instruct(root, held_out_file=str(extra), max_words=500)
     assert [example.example_id for example in data.held_out] == ["valid:0"]
     assert data.left_out == {"above_max_duration": 1, "task_without_events": 1}
+
+
+def test_who_writes_events_is_asked_for_them(root):
+    """The caption that stands for an unknown one is what the question quotes, and nothing of the form."""
+    asked = "When is 'it'? The format of your response should be 'It is in <start> - <end> seconds'."
+    rows = [
+        et_row(video=f"didemo/{n}.mp4", task=task, conversations=saying("In 5 - 12.5 seconds.", asked))
+        for n, task in enumerate(("tvg", "tal"))
+    ]
+    path = str(written(root / "rows.json", *rows))
+    table = {"tvg": {"until": "The format of your response should", "then": "Describe it."}}
+    data = et_instruct(root, train_file=path, held_out_share=0.5, questions=table)
+    found = data.asking_for_events()
+    queries = {example.task: example.query for example in (*found.files[0], *found.held_out)}
+    assert queries == {"tvg": "When is 'it'?\nDescribe it.", "tal": asked}
+    examples = {example.task: example for example in (*data.files[0], *data.held_out)}
+    assert captions_of(data.asked_for_events(examples["tvg"])) == ("it",)
+    assert {example.query for example in examples.values()} == {asked}
+    staged = meco(root, questions=table).asking_for_events().files[2][0]
+    assert staged.query == "When does 'a dog barks' happen?\nDescribe it."
 
 
 def test_captions_arrive(root):

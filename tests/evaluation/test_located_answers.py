@@ -29,7 +29,7 @@ from tests.evaluation.test_located_texts import COMPLETION, NOTHING, found
 from tests.policy.drawn_clips import drawn_clip
 
 PLAIN, STRUCTURE = (PromptWording("", words, "") for words in ("{query}", "{query} in events"))
-QUESTIONS = {"tvg": TaskQuestion("Say", "Describe it.", None), "rar": TaskQuestion(None, "", "plain")}
+QUESTIONS = {"tvg": TaskQuestion(until="Say", then="Describe it."), "rar": TaskQuestion(wording="plain")}
 WORDINGS = StructureWordings({"plain": PLAIN, "structure": STRUCTURE}, "structure", QUESTIONS)
 LOCALIZATION = LocalizationSettings(dilation_steps=0, include_last_step=True)
 FACTS = AlignmentFacts(-2, -1, False, LOCALIZATION)
@@ -175,7 +175,7 @@ def test_tasks_may_have_a_wording_of_their_own():
 
 def test_an_unknown_wording_is_refused():
     with pytest.raises(ValueError, match=r"no wording sung .*choose of structure"):
-        StructureWordings({"structure": STRUCTURE}, "structure", {"tvg": TaskQuestion(None, "", "sung")})
+        StructureWordings({"structure": STRUCTURE}, "structure", {"tvg": TaskQuestion(wording="sung")})
 
 
 def test_questions_in_different_words_are_answered_together(folder):
