@@ -14,11 +14,13 @@ from safetensors import SafetensorError
 
 from museg.data.sources import preparations
 from museg.files import check_free, version_of, whole_folder, write_whole
+from museg.meco.exported import FACTS_FILE, WEIGHTS_FILE, has_heads
+from museg.meco.structure import Kind
 from museg.policy.adapter import load_trained, merged
 from museg.policy.export import export
 from museg.policy.loading import DTYPES, EXPORTED, Policy
 from museg.report.markdown import Markdown
-from museg.report.model_card import Exported, model_card
+from museg.report.model_card import Exported, HeadsBeside, model_card
 from museg.report.run_folder import read_run
 from museg.report.tolerant import mapping
 from museg.targets import TARGET, build, locate, read_run_config
@@ -96,7 +98,10 @@ def write_card(run_dir: Path, folder: Path, step: int, dtype: str) -> None:
     run = read_run(run_dir)
     versions = {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES}
     kind = str(mapping(run.config.get("dataset")).get(TARGET, ""))
-    write_whole(folder / CARD_FILE, model_card(run, Exported(step, dtype, versions, terms_of(kind))))
+    heads = (
+        HeadsBeside(WEIGHTS_FILE, FACTS_FILE, Kind.EVENT.value, Kind.TRANSITION.value) if has_heads(folder) else None
+    )
+    write_whole(folder / CARD_FILE, model_card(run, Exported(step, dtype, versions, terms_of(kind), heads)))
 
 
 def write_own_card(run_dir: Path, step: int) -> None:

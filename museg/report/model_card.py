@@ -27,14 +27,25 @@ UNTOLD = ("Method", "Phases", "Cold start", "Data", "Model", "Steps", "Duration"
 
 
 @dataclass(frozen=True)
+class HeadsBeside:
+    """Heads that lie beside the model: their files, and the tokens whose times they find."""
+
+    weights_file: str
+    facts_file: str
+    event_token: str
+    transition_token: str
+
+
+@dataclass(frozen=True)
 class Exported:
-    """What the export itself knows: the finished steps of the weights, their type, versions by package, and the terms
-    (what, licence, where it is from) of the data they saw."""
+    """What the export itself knows: the finished steps of the weights, their type, versions by package, the terms
+    (what, licence, where it is from) of the data they saw, and the heads beside the model, if it has any."""
 
     step: int
     dtype: str
     versions: Mapping[str, str | None]
     terms: Sequence[tuple[str, str, str]]
+    heads: HeadsBeside | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ def model_card(run: RunRecord, exported: Exported) -> str:
     base = text_of(mapping(config.get("model")).get("path"))
     return render_markdown(
         "model_card.md",
-        metadata=Markdown(yaml.safe_dump(_metadata(base), sort_keys=False)),
+        metadata=Markdown(yaml.safe_dump(_metadata(base, exported.heads), sort_keys=False)),
         name=text_of(config.get("name")) or "model",
         exported=exported,
         is_supervised=text_of(mapping(config.get("method")).get("_target_")).endswith(".SftModule"),
@@ -82,11 +93,12 @@ def model_card(run: RunRecord, exported: Exported) -> str:
     )
 
 
-def _metadata(base: str) -> dict[str, Any]:
+def _metadata(base: str, heads: HeadsBeside | None) -> dict[str, Any]:
     found: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "video-text-to-text"}
     if PUBLISHED_BASE.fullmatch(base):
         found["base_model"] = base
-    return found | {"tags": ["temporal-grounding", "reinforcement-learning", "grpo", "museg"]}
+    method = ["meco"] if heads else ["reinforcement-learning", "grpo"]
+    return found | {"tags": ["temporal-grounding", *method, "museg"]}
 
 
 def base_licence(base: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from museg.report.markdown import Markdown, block, render_markdown, span
-from museg.report.model_card import Exported, base_licence, last_part, model_card
+from museg.report.model_card import Exported, HeadsBeside, base_licence, last_part, model_card
 from museg.report.run_folder import read_run
 from tests.report.invented_run import CONFIG, HOSTILE, write_invented_run
 
@@ -75,6 +75,21 @@ def test_says_how_it_was_made(run_dir):
 def test_a_supervised_model_is_not_called_reinforced(run_dir):
     card = card_of(run_dir, method={"_target_": "museg.training.sft_module.SftModule"})
     assert "steps of\nsupervised training" in card and "reinforcement learning with" not in card
+
+
+def test_heads_beside_the_model_are_told_with_the_call_that_loads_them(run_dir):
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    heads = HeadsBeside("heads.safetensors", "heads.json", "<ent>", "<tst>")
+    card = model_card(read_run(run_dir), exported(heads=heads))
+    assert "## Events and their times" in card
+    assert "every event with `<ent>`, and" in card and "writes `<tst>`; both" in card
+    assert "weights are `heads.safetensors`, asked as `heads.json` says" in card
+    assert re.search(
+        r"^```python\nfrom museg\.meco\.exported import load_heads\n\nalignment = load_heads\(FOLDER\)", card, re.M
+    )
+    assert "MeCo ([arXiv 2503.09027]" in card and "reinforcement learning with" not in card
+    assert metadata_of(card)["tags"] == ["temporal-grounding", "meco", "museg"]
+    assert "load_heads" not in model_card(read_run(run_dir), exported())
 
 
 def table_of(card):

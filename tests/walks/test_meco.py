@@ -115,6 +115,9 @@ def test_the_export_of_a_checkpoint_is_that_of_the_run(straight, tmp_path):
     again = load_file(tmp_path / "again" / "model.safetensors")
     for name, weight in load_file(straight / "exported" / "model.safetensors").items():
         torch.testing.assert_close(again[name], weight, rtol=0, atol=0)
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert all(f"`{told}`" in card for told in (WEIGHTS_FILE, FACTS_FILE, "<ent>", "<tst>"))
+    assert "from museg.meco.exported import load_heads" in card
     heads = load_file(tmp_path / "again" / WEIGHTS_FILE)
     assert all(heads[name].equal(weight) for name, weight in load_file(straight / "exported" / WEIGHTS_FILE).items())
 
