@@ -29,7 +29,8 @@ class AlignmentHeads(nn.Module):
     """Maps states of tokens and of steps into one space, where the cosine tells how well they fit.
 
     Attributes:
-        log_scale: logarithm of what cosines are multiplied by before the softmax; learnt.
+        log_scale: logarithm of what cosines are multiplied by before the softmax; learnt. [1], as DeepSpeed takes no
+            weight without a dimension.
     """
 
     def __init__(self, hidden_size: int, *, temperature: float = INITIAL_TEMPERATURE, seed: int = 0) -> None:
@@ -40,12 +41,12 @@ class AlignmentHeads(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.token_head, self.frame_head = _head(hidden_size), _head(hidden_size)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by, in float32 or better."""
-        return _wide(self.log_scale).exp()
+        """What cosines are multiplied by, in float32 or better: a number."""
+        return _wide(self.log_scale).exp().squeeze(0)
 
     def forward(self, token_states: Sequence[Tensor], frame_states: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Return the cosines [K, T] of each sample, in float32 or better, and the scale.

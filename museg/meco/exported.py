@@ -71,7 +71,7 @@ def load_heads(folder: Path) -> Alignment:
     try:
         weights = load_file(folder / WEIGHTS_FILE)
         heads = AlignmentHeads(len(weights["token_head.0.weight"]))
-        heads.load_state_dict(weights)
+        heads.load_state_dict(weights | {"log_scale": weights["log_scale"].reshape(1)})  # once it was a number
         found = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         facts = _facts(found)
     except (OSError, SafetensorError, RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:

@@ -120,10 +120,10 @@ class MecoModule(PhasedModule):
             return self.stand_by(batch.global_step), {}
         ids, mask = (part.to(self.device) for part in encode_completions(self.policy, [one.text for one in structures]))
         weight = self.weight if any(one.requires_grad for one in self.heads.parameters()) else 0.0
-        texts, aligned, samples = 0.0, 0.0, []
+        texts, aligned, samples, scale = 0.0, 0.0, [], None
 
         def loss_of(part: range, num_tokens: float) -> Tensor:
-            nonlocal texts, aligned
+            nonlocal texts, aligned, scale
             rows = slice(part.start, part.stop)
             inputs = (prompts.select(list(part)), ids[rows], mask[rows], structures[rows])
             with self.parts("policy forward"):
@@ -135,7 +135,7 @@ class MecoModule(PhasedModule):
             return of_text + weight * of_structure
 
         loss = self.accumulate(batch.global_step, example_ids_of(batch), float(mask.sum()), loss_of)
-        described = alignment_metrics(samples, self.heads.scale.detach(), self.loss)
+        described = alignment_metrics(samples, scale.detach(), self.loss)
         measured = {f"structure/{name}": value for name, value in described.items()}
         return loss, {"loss/text": texts, "loss/structure": aligned} | measured
 

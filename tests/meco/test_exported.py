@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from museg.meco.alignment import AlignmentHeads
 from museg.meco.exported import FACTS_FILE, WEIGHTS_FILE, AlignmentFacts, has_heads, load_heads, save_heads
@@ -25,6 +26,13 @@ def test_read_as_written(folder):
     for name, weight in before.state_dict().items():
         assert torch.equal(found.heads.state_dict()[name], weight), name
     assert not found.heads.training and has_heads(folder)
+
+
+def test_a_scale_without_a_dimension_is_read(folder):
+    """So it was stored before DeepSpeed, which takes none, trained heads."""
+    weights = load_file(folder / WEIGHTS_FILE)
+    save_file(weights | {"log_scale": weights["log_scale"].squeeze(0)}, folder / WEIGHTS_FILE)
+    assert float(load_heads(folder).heads.scale) == pytest.approx(1 / 0.2)
 
 
 def test_half_a_folder_is_refused(folder):
