@@ -64,7 +64,10 @@ def test_phases_that_train_otherwise_are_fits_of_their_own():
 
 
 def test_heads_are_not_sharded_and_segments_end_where_targets_do():
-    assert places(*MECO, "trainer=fsdp") == ["trainer.strategy"]
+    with pytest.raises(
+        InvalidConfiguration, match=r"trainer\.strategy.* use trainer=zero2, zero3 or ddp with method=meco"
+    ):
+        checked_settings(compose(*MECO, "trainer=fsdp"))
     opposite = places(*MECO, "method.inclusive_end=false")
     assert opposite == ["method.localization.include_last_step"]
     assert places(*MECO, "method.start_heads=/nowhere") == ["method.start_heads"]
