@@ -48,18 +48,13 @@ class AlignmentHeads(nn.Module):
         """What cosines are multiplied by, in float32 or better: a number."""
         return _wide(self.log_scale).exp().squeeze(0)
 
-    def forward(self, token_states: Sequence[Tensor], frame_states: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the cosines [K, T] of each sample, in float32 or better, and the scale.
+    def forward(self, token_states: Tensor, frame_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the unit vectors of tokens [all K, d] and of steps [all T, d] of a batch, and the scale.
 
-        Args:
-            token_states: [K, d] of each sample of a batch.
-            frame_states: [T, d] of each sample, pooled (`pooled_steps`).
-
-        One call for a whole batch, which all processes of a training make equally often.
+        One call for a whole batch, with as many results however many samples it has: ZeRO-3 counts both, and all
+        processes of a training must come to the same.
         """
-        tokens = self.tokens(torch.cat(list(token_states))).split([len(states) for states in token_states])
-        frames = self.frames(torch.cat(list(frame_states))).split([len(states) for states in frame_states])
-        return [cosines(*pair) for pair in zip(tokens, frames, strict=True)], self.scale
+        return self.tokens(token_states), self.frames(frame_states), self.scale
 
     def tokens(self, states: Tensor) -> Tensor:
         """Return unit vectors [K, d] of states [K, d]."""
@@ -88,6 +83,20 @@ class AlignedSample:
     def rows_of(self, kind: Kind) -> list[int]:
         """Which of the tokens are of that kind."""
         return [row for row, found in enumerate(self.kinds) if found is kind]
+
+
+def sample_cosines(
+    heads: AlignmentHeads, token_states: Sequence[Tensor], frame_states: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Return the cosines [K, T] of each sample, in float32 or better, and the scale.
+
+    Args:
+        token_states: [K, d] of each sample of a batch.
+        frame_states: [T, d] of each sample, pooled (`pooled_steps`).
+    """
+    tokens, frames, scale = heads(torch.cat(list(token_states)), torch.cat(list(frame_states)))
+    parts = (tokens.split(list(map(len, token_states))), frames.split(list(map(len, frame_states))))
+    return [cosines(*pair) for pair in zip(*parts, strict=True)], scale
 
 
 def cosines(token_vectors: Tensor, frame_vectors: Tensor) -> Tensor:

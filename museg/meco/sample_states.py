@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from museg.meco.alignment import AlignmentHeads, pooled_steps
+from museg.meco.alignment import AlignmentHeads, pooled_steps, sample_cosines
 from museg.meco.structure import Kind
 from museg.meco.tokens import StructuralIds
 
@@ -60,4 +60,4 @@ def sample_states(
 
 def similarity_rows(heads: AlignmentHeads, samples: Sequence[SampleStates]) -> tuple[list[Tensor], Tensor]:
     """The cosines [K, T] of each sample's tokens and steps, and the scale that training multiplies them by."""
-    return heads([sample.tokens for sample in samples], [sample.steps for sample in samples])
+    return sample_cosines(heads, [sample.tokens for sample in samples], [sample.steps for sample in samples])

@@ -16,6 +16,7 @@ from museg.meco.alignment import (
     alignment_metrics,
     cosines,
     pooled_steps,
+    sample_cosines,
     structural_loss,
 )
 from museg.meco.structure import Kind, Span, span_targets
@@ -63,7 +64,7 @@ def drawn_states(dtype: torch.dtype = torch.float64) -> list[tuple[torch.Tensor,
 
 def batch_of(heads: AlignmentHeads, states) -> list[AlignedSample]:
     """The samples of `SIZES` with these states."""
-    rows, _ = heads(*zip(*states, strict=True))
+    rows, _ = sample_cosines(heads, *zip(*states, strict=True))
     return [
         AlignedSample(row, torch.as_tensor(drawn_targets(len(kinds), num_steps, seed)), kinds)
         for seed, (row, (num_steps, kinds)) in enumerate(zip(rows, SIZES, strict=True))
@@ -72,7 +73,7 @@ def batch_of(heads: AlignmentHeads, states) -> list[AlignedSample]:
 
 def rows_of(heads: AlignmentHeads, tokens: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """The cosines of a single sample."""
-    return heads([tokens], [steps])[0][0]
+    return sample_cosines(heads, [tokens], [steps])[0][0]
 
 
 def row_of(cosine: list[float], target: list[float], kind: Kind = ENT) -> AlignedSample:
@@ -361,7 +362,7 @@ def test_gradients_reach_the_model(policy):
         embeds = torch.cat([embed_prompts(policy, batch), texts], dim=1)
         run_decoder(policy, embeds, torch.cat([batch.position_ids, steps], dim=2))
     pooled = pooled_steps(states[-1][0, row == policy.ids.video_id], batch.grid_thw[0], 2)
-    (rows,), scale = heads([states[-2][0, ids.comes_next(row)]], [pooled])
+    (rows,), scale = sample_cosines(heads, [states[-2][0, ids.comes_next(row)]], [pooled])
     targets = torch.as_tensor(span_targets(spans, len(pooled), float(batch.second_per_grid_ts[0])))
     structural_loss([AlignedSample(rows, targets, [span.kind for span in spans])], scale).backward()
     learns = {name for name, weight in policy.model.named_parameters() if weight.grad is not None and weight.grad.any()}
