@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 ID_FILE = "wandb_id.txt"
 FRAGMENTS = "wandb/*run-*/run-*.wandb"
 """Below the run folder: the records of every process that logged, whether they are uploaded at once or not."""
-NO_CONNECTION = re.compile(r"timed out|dial tcp|connection (refused|reset)", re.IGNORECASE)
-"""What W&B says where its server did not answer, and not where it answered and refused, as for a wrong key."""
+REFUSALS = re.compile(r'not logged in|permission denied|returned error 4\d\d.*"path":', re.DOTALL)
+"""What W&B says where it answered and refused: its own answers name the `path` of the question that they are about.
+
+Everything else, a proxy's answer among it, means that W&B was not reached."""
 
 
 def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
@@ -42,7 +44,7 @@ def open_run(folder: Path, offline: bool | None, **about: Any) -> "wandb.Run":
         try:
             run = init(folder, mode, about)
         except CommError as error:
-            is_refused = isinstance(error, AuthenticationError) or not NO_CONNECTION.search(str(error))
+            is_refused = isinstance(error, AuthenticationError) or REFUSALS.search(str(error))
             if is_refused or offline is not None or mode != "online":
                 raise
             why = f"cannot be reached ({_one_line(error)}), so this run is logged offline"

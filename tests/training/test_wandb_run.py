@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -83,41 +84,66 @@ def test_what_wandb_refuses_is_told_with_the_remedy(wrong, reason, tmp_path):
     assert reason in message and "leave logger=wandb out" in message and "\n" not in message
 
 
-@pytest.mark.parametrize(("offline", "modes"), [(None, ["online", "offline"]), (False, ["online"])])
-def test_without_a_network_a_run_is_offline_unless_it_was_told_not_to_be(offline, modes, tmp_path, capsys, monkeypatch):
-    """On a compute node that cannot reach W&B, with the API key that `wandb login` left in the home folder."""
-    tried = []
+POST = "Failed to get resume status for run a: context deadline exceeded\nwhile retrying:"
+NO_ANSWER = {
+    "no name": f"{POST} Post: dial tcp: lookup api.wandb.ai: no such host",
+    "no route": "Post: dial tcp:\nno route to host",
+    "nobody listens": f"{POST} Post: dial tcp 127.0.0.1:9: connect: connection refused",
+    "silence": "POST https://a/graphql giving up after 3 attempt(s): context deadline exceeded",
+    "overloaded": f"{POST} HTTP 503: <html>later</html>",
+    "proxy without CONNECT": f"{POST} Post: Unsupported method ('CONNECT')",
+    "proxy forbids": 'returned error 403: {"data":null,"errors":[{"message":"\\u003cb\\u003eno\\u003c/b\\u003e"}]}',
+}
+REFUSED = {
+    "key": AuthenticationError("API key: too short"),
+    "nobody": CommError("user is not logged in"),
+    "forbidden": CommError('returned error 403 Forbidden: {"errors":[{"message":"permission denied","path":["a"]}]}'),
+    "no team": CommError('returned error 404: {"errors":[{"message":"entity a not found","path":["a"]}]}'),
+}
 
-    def init(folder, mode, about):
-        tried.append(mode)
-        if mode == "online":
-            raise CommError("Post: dial tcp:\nno route to host")
-        return SimpleNamespace(offline=True)
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """A W&B that fails online as told; gives the modes that were tried."""
+
+    def refuse(error: Exception) -> list[str]:
+        tried: list[str] = []
+
+        def init(folder, mode, about):
+            tried.append(mode)
+            if mode == "online":
+                raise error
+            return SimpleNamespace(offline=True)
+
+        monkeypatch.setattr(wandb_run, "init", init)
+        return tried
 
     monkeypatch.setattr(wandb_run, "mode_of", lambda offline: ("online", ""))
-    monkeypatch.setattr(wandb_run, "init", init)
     monkeypatch.setattr(wandb, "teardown", lambda: None)
-    if offline is None:
-        assert open_run(tmp_path, offline, project="museg").offline
-        why = "cannot be reached (Post: dial tcp: no route to host), so this run is logged offline"
-        assert capsys.readouterr().out == f"W&B: {why}; upload it with: wandb sync {tmp_path / 'wandb'}\n"
-    else:
-        with pytest.raises(ValueError, match=r"no route to host Change logger\.wandb"):
-            open_run(tmp_path, offline, project="museg")
-    assert tried == modes
+    return refuse
 
 
-@pytest.mark.parametrize("refusal", [AuthenticationError("API key: too short"), CommError("user is not logged in")])
-def test_a_key_that_wandb_refuses_is_told_and_not_taken_for_a_missing_network(refusal, tmp_path, monkeypatch):
-    tried = []
+@pytest.mark.parametrize("error", NO_ANSWER.values(), ids=NO_ANSWER)
+def test_where_wandb_is_not_reached_a_run_is_offline(error, tmp_path, capsys, refusing):
+    """On a compute node that cannot reach W&B, with the API key that `wandb login` left in the home folder."""
+    tried = refusing(CommError(error))
+    assert open_run(tmp_path, None, project="museg").offline
+    why = f"cannot be reached ({' '.join(error.split())}), so this run is logged offline"
+    assert capsys.readouterr().out == f"W&B: {why}; upload it with: wandb sync {tmp_path / 'wandb'}\n"
+    assert tried == ["online", "offline"]
 
-    def init(folder, mode, about):
-        tried.append(mode)
-        raise refusal
 
-    monkeypatch.setattr(wandb_run, "mode_of", lambda offline: ("online", ""))
-    monkeypatch.setattr(wandb_run, "init", init)
-    with pytest.raises(ValueError, match=rf"W&B did not start: {refusal} Change logger\.wandb"):
+def test_a_run_that_is_to_be_online_fails_where_wandb_is_not_reached(tmp_path, refusing):
+    tried = refusing(CommError(NO_ANSWER["no route"]))
+    with pytest.raises(ValueError, match=r"no route to host Change logger\.wandb"):
+        open_run(tmp_path, False, project="museg")
+    assert tried == ["online"]
+
+
+@pytest.mark.parametrize("refusal", REFUSED.values(), ids=REFUSED)
+def test_what_wandb_answers_is_told_and_not_taken_for_a_missing_network(refusal, tmp_path, refusing):
+    tried = refusing(refusal)
+    with pytest.raises(ValueError, match=rf"W&B did not start: {re.escape(str(refusal))} Change logger\.wandb"):
         open_run(tmp_path, None, project="museg")
     assert tried == ["online"]
 
