@@ -45,10 +45,12 @@ def write_new(file: Path, text: str) -> None:
 def identity_of(file: Path) -> tuple[int, ...]:
     """Which file has this name now: another after it was replaced or written anew, as far as the disk's clock tells.
 
+    So it is after a folder on the way was renamed, even if it has its name again; links are to be followed before.
     Two writes within one tick of that clock (a few milliseconds on older kernels) are not told apart.
     """
-    facts = file.stat()
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    facts, folders = file.stat(), [folder.stat() for folder in file.parents]
+    renamed = [folder.st_ctime_ns - folder.st_mtime_ns for folder in folders]  # what is made in one moves both times
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *renamed
 
 
 def check_free(folder: Path) -> None:

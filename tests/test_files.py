@@ -6,7 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from museg.files import sha256_of, share_as_usual, sources_sha256, version_of, whole_folder, write_new, write_whole
+from museg.files import (
+    identity_of,
+    sha256_of,
+    share_as_usual,
+    sources_sha256,
+    version_of,
+    whole_folder,
+    write_new,
+    write_whole,
+)
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -64,6 +73,15 @@ def test_a_private_file_is_shared_as_new_ones_are(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert file.stat().st_mode & 0o777 == mode and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_is_another_after_its_folder_was_renamed_and_not_after_one_was_made_beside_it(tmp_path):
+    file = write_whole(tmp_path / "folder" / "a.txt", "a")
+    before = identity_of(file)
+    (file.parent / "b.txt").touch()
+    assert identity_of(file) == before
+    file.parent.rename(tmp_path / "other").rename(file.parent)
+    assert identity_of(file) != before
 
 
 def test_digest_of_a_file(tmp_path):

@@ -3,11 +3,23 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as DecodingTimeout
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from pebble import ProcessExpired
 
 from museg.video.decoding import SampledVideo, UnreadableVideo
+
+
+class ClipFile(NamedTuple):
+    """Which file a video is now: one that takes its place, or is written anew, is another."""
+
+    media: str
+    video: str
+    path: Path | None
+    """Where it lies, all links followed; None for a video that may not be read."""
+    state: tuple[int, ...] | str | None
+    """Its identity, why it may not be read, or None where there is no file."""
 
 
 class Task(Protocol):
@@ -39,11 +51,14 @@ class ClipDecoding:
     """The decoders still to try for one clip, what the tried ones said, and the frames once there are some.
 
     `submit` hands the clip to a decoder; `decoders` are tried in order, `timeout_s` is quoted in reasons.
-    `file`: which file it is that is decoded, as the loader calls it.
     """
 
     def __init__(
-        self, submit: Callable[[str], Task] | None, decoders: Sequence[str], timeout_s: float, file: str = ""
+        self,
+        submit: Callable[[str], Task] | None,
+        decoders: Sequence[str],
+        timeout_s: float,
+        file: ClipFile | None = None,
     ) -> None:
         self.video: SampledVideo | None = None
         self.reasons: dict[str, str] = {}
@@ -110,15 +125,15 @@ class ClipCache:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._num_bytes = 0
-        self._clips: OrderedDict[str, SampledVideo] = OrderedDict()
+        self._clips: OrderedDict[ClipFile, SampledVideo] = OrderedDict()
 
-    def get(self, file: str) -> SampledVideo | None:
+    def get(self, file: ClipFile) -> SampledVideo | None:
         """The clip, or None where it is not held."""
         if file in self._clips:
             self._clips.move_to_end(file)
         return self._clips.get(file)
 
-    def put(self, file: str, clip: SampledVideo) -> None:
+    def put(self, file: ClipFile, clip: SampledVideo) -> None:
         """Hold `clip`, dropping those not used for longest; one larger than the whole cache is not held."""
         if file in self._clips or clip.frames.nbytes > self.max_bytes:
             return

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import torch
 from pebble import ProcessPool
 
-from museg.data.clip_decoding import ClipCache, ClipDecoding, InlineTask, Task
+from museg.data.clip_decoding import ClipCache, ClipDecoding, ClipFile, InlineTask, Task
 from museg.data.dataset import resolve_video
 from museg.data.examples import GroundingExample
 from museg.data.frame_cache import CachedVideo
@@ -95,7 +95,7 @@ class ClipLoader:
         """
         plan = iter(plan)
         window: deque[tuple[int, Sequence[GroundingExample], list[ClipDecoding]]] = deque()
-        under_way: WeakValueDictionary[str, ClipDecoding] = WeakValueDictionary()
+        under_way: WeakValueDictionary[ClipFile, ClipDecoding] = WeakValueDictionary()
 
         def look_ahead(num_steps: int) -> None:
             for decoding in list(under_way.values()):
@@ -150,28 +150,28 @@ class ClipLoader:
         file = self._file_of(example)
         decoding = under_way.get(file)
         if decoding is None:
-            decoding = under_way[file] = self._new_decoding(example, file)
+            decoding = under_way[file] = self._new_decoding(file)
         return decoding
 
-    def _file_of(self, example: GroundingExample) -> str:
-        """The video's name, and which file has it now: one that takes its place, or is written anew, is another."""
-        name = f"{example.media} {example.video}"
+    def _file_of(self, example: GroundingExample) -> ClipFile:
         try:
-            return f"{name} {identity_of(resolve_video(self.video_root, example.video))}"
-        except (ValueError, OSError):
-            return name
+            path = Path(os.path.realpath(resolve_video(self.video_root, example.video)))
+        except ValueError as error:
+            return ClipFile(example.media, example.video, None, str(error))
+        try:
+            return ClipFile(example.media, example.video, path, identity_of(path))
+        except OSError:
+            return ClipFile(example.media, example.video, path, None)
 
-    def _new_decoding(self, example: GroundingExample, file: str) -> ClipDecoding:
-        video = example.video
-        if video in self.quarantine:
-            return ClipDecoding.failed(self.quarantine.reasons(video))
+    def _new_decoding(self, file: ClipFile) -> ClipDecoding:
+        if file.video in self.quarantine:
+            return ClipDecoding.failed(self.quarantine.reasons(file.video))
         if (clip := self._cache.get(file)) is not None:
             return ClipDecoding.finished(clip)
-        try:
-            path = resolve_video(self.video_root, video)
-        except ValueError as error:
-            return ClipDecoding.failed({"path": str(error)})
-        return ClipDecoding(partial(self._submit, path), decoders_of(example.media == "image"), self.timeout_s, file)
+        if file.path is None:
+            return ClipDecoding.failed({"path": file.state})
+        submit = partial(self._submit, file.path)
+        return ClipDecoding(submit, decoders_of(file.media == "image"), self.timeout_s, file)
 
     def _submit(self, path: Path, decoder: str) -> Task:
         if self.num_workers == 0:

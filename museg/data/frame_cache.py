@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -39,15 +40,17 @@ class CachedReader:
     """Reads a video or picture like `read_media`, from `cache` where it is kept there; runs in decoding workers.
 
     The file's content, not its name or its times, says which frames are meant, so a video that changed is decoded
-    anew. Its content is read once more after decoding: frames of a file that was replaced meanwhile are not kept, also
-    where it has come back. Which decoder reads a video is not part of the key: both give the same bytes (and the same
-    times, but for the rounding of decord's to single precision).
+    anew. Links are followed once, before anything is read. The content is read once more after decoding: frames of a
+    file that was replaced meanwhile, by itself or with its folder, are not kept, also where it has come back. Which
+    decoder reads a video is not part of the key: both give the same bytes (and the same times, but for the rounding of
+    decord's to single precision).
     """
 
     cache: DiskCache
 
     def __call__(self, path: Path, budget: FrameBudget, decoder: str) -> SampledVideo:
         """The frames as they would be decoded now. Raises UnreadableVideo where that fails."""
+        path = Path(os.path.realpath(path))
         before, key = _identity_of(path), _key_of(path, budget, decoder)
         if key is None:
             return read_media(path, budget, decoder)
@@ -90,7 +93,7 @@ def frames_key(path: Path, budget: FrameBudget, *, is_picture: bool = False) -> 
 def _identity_of(path: Path) -> tuple[int, ...] | None:
     """Which file it is; None for one that is not there."""
     try:
-        return identity_of(Path(path))
+        return identity_of(path)
     except OSError:
         return None
 
@@ -98,7 +101,7 @@ def _identity_of(path: Path) -> tuple[int, ...] | None:
 def _key_of(path: Path, budget: FrameBudget, decoder: str) -> str | None:
     """The key, or None for a file that decoding will refuse, with a better reason."""
     try:
-        return frames_key(Path(path), budget, is_picture=decoder == PICTURE_DECODER)
+        return frames_key(path, budget, is_picture=decoder == PICTURE_DECODER)
     except (OSError, ValueError):
         return None
 

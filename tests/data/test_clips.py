@@ -115,6 +115,29 @@ def test_frames_of_what_came_in_between_are_not_kept(tmp_path):
         assert clips.counts["decoded"] == 2
 
 
+def test_a_link_is_followed_once(tmp_path):
+    for number, num_frames in enumerate((8, 16)):
+        (tmp_path / f"version_{number}").mkdir()
+        made_files.numbered_mp4(tmp_path / f"version_{number}" / "clip_0.mp4", num_frames, fps=2)
+    link = tmp_path / "clips"
+
+    def lead_to(number):
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"version_{number}")
+
+    def read_meanwhile(path, budget, decoder):
+        """As if the link led elsewhere for as long as the decoder reads."""
+        lead_to(1)
+        video = read_video(path, budget, decoder)
+        lead_to(0)
+        return video
+
+    lead_to(0)
+    with loader(link, tmp_path, cache_mib=1, read=read_meanwhile) as clips:
+        lengths = [len(batch.clips[0].video.frames) for batch in clips.stream(plan([0], [0]))]
+    assert lengths == [4, 4]
+
+
 def test_clip_asked_for_twice_within_the_window_is_decoded_once(root, tmp_path):
     marks = root / "marks.txt"
     marks.unlink(missing_ok=True)

@@ -131,6 +131,39 @@ def test_frames_of_a_file_that_came_back_meanwhile_are_not_kept(tmp_path, clip, 
     assert_as_decoded(read, clip, from_disk=False)
 
 
+@pytest.mark.parametrize("is_link", [True, False])
+def test_frames_from_a_folder_that_came_back_meanwhile_are_not_kept_as_others(tmp_path, is_link, monkeypatch):
+    """As if the folder were another for as long as the decoder reads; the file in it stays as it is."""
+    for number, num_frames in enumerate((20, 12)):
+        (tmp_path / f"version_{number}").mkdir()
+        made_files.numbered_mp4(tmp_path / f"version_{number}" / "clip.mp4", num_frames=num_frames, fps=4)
+    clips = tmp_path / "clips"
+
+    def put(number):
+        if is_link:
+            clips.unlink(missing_ok=True)
+            clips.symlink_to(f"version_{number}")
+        else:
+            (tmp_path / f"version_{number}").rename(clips)
+
+    def read_another(path, budget, decoder):
+        if not is_link:
+            clips.rename(tmp_path / "version_0")
+        put(1)
+        video = read_video(path, budget, decoder)
+        if not is_link:
+            clips.rename(tmp_path / "version_1")
+        put(0)
+        return video
+
+    put(0)
+    monkeypatch.setattr("museg.data.frame_cache.read_media", read_another)
+    read = reader(tmp_path)
+    read(clips / "clip.mp4", BUDGET, DECODER)
+    monkeypatch.undo()
+    assert_as_decoded(read, clips / "clip.mp4", from_disk=is_link)  # what the link led to first was read, and is kept
+
+
 def test_frames_of_a_file_replaced_while_it_was_decoded_are_not_kept(tmp_path, clip, monkeypatch):
     read = reader(tmp_path)
     first = clip.read_bytes()
