@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_IMPORT = {
     "files": set(),
+    "error_files": set(),
     "targets": set(),
     "temporal": set(),
     "dialogue": {"temporal"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "objectives": set(),
     "meco": {"temporal", "policy"},
     "metrics": {"temporal", "dialogue"},
-    "report": {"temporal", "metrics"},
+    "report": {"error_files", "temporal", "metrics"},
 }
 MAY_IMPORT["evaluation"] = set(MAY_IMPORT) - {"report", "objectives"}
 MAY_IMPORT["training"] = set(MAY_IMPORT) - {"report", "evaluation"}

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-ERROR_FILE, ERRORS_OF_OTHERS = "error.txt", "error_[0-9]*.txt"
-"""Every process has a file of its own: it alone writes that, and removes it when it starts again."""
+from museg.error_files import error_file, error_files
+from museg.files import write_whole
+
 LOG_LINK = "slurm.log"
 
 
@@ -23,59 +24,29 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """A member that did not finish: its folder, unless it ended before it had one, why it ended, and its log."""
+    """A member that did not finish: its folder, unless it ended before it had one, why it ended, its log, and where
+    more stands about the reason."""
 
     run_dir: Path | None
     reason: str
     log: Path | None
+    error_file: Path | None = None
 
     def __str__(self) -> str:
         lines = [str(self.run_dir or "a member without a folder"), *self.reason.splitlines()]
-        if self.run_dir is not None and (files := error_files(self.run_dir)):
-            lines.append(f"where it arose: {files[0]}")
+        if self.error_file is not None:
+            lines.append(f"where it arose: {self.error_file}")
         if self.log is not None:
             lines.append(f"log: {self.log}")
         return "\n  ".join(lines)
 
 
 def write_error(run_dir: Path, error: BaseException, rank: int = 0) -> Path:
-    """Write what went wrong, an empty line, and where it arose; what this process has told before stays first."""
+    """Write what went wrong, an empty line, and where it arose; of an earlier attempt nothing stays."""
     place = f"process {rank}: " if rank else ""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    file = error_file(run_dir, rank)
     where = "".join(traceback.format_exception(error))
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(f"{place}{kind}{error}\n\n{where}\n")
-    return file
-
-
-def holds_another_run(run_dir: Path, resume: str | None) -> bool:
-    """Whether a folder holds a run already when one begins there, which is refused unless it is to be continued.
-
-    Such a run leaves nothing in the folder. A job that SLURM has started again continues.
-    """
-    is_again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
-    return resume is None and not is_again and (run_dir / "config.yaml").exists()
-
-
-def error_file(run_dir: Path, rank: int = 0) -> Path:
-    """Where a process writes what it died of: `error.txt`, or `error_1.txt` for process 1."""
-    return run_dir / (f"error_{rank}.txt" if rank else ERROR_FILE)
-
-
-def error_files(run_dir: Path) -> list[Path]:
-    """What the processes of a run died of, the first to fail before the others: it is usually their cause."""
-    files = [file for pattern in (ERROR_FILE, ERRORS_OF_OTHERS) for file in run_dir.glob(pattern) if file.is_file()]
-    return sorted(files, key=lambda file: file.stat().st_mtime_ns)
-
-
-def forget_errors(run_dir: Path, rank: int, num_processes: int) -> None:
-    """Remove what this process died of in an earlier attempt; the first one, also those that had more processes."""
-    error_file(run_dir, rank).unlink(missing_ok=True)
-    for file in run_dir.glob(ERRORS_OF_OTHERS) if rank == 0 else ():
-        number = file.stem.removeprefix("error_")
-        if number.isdecimal() and int(number) >= num_processes:
-            file.unlink(missing_ok=True)
+    return write_whole(error_file(run_dir, rank), f"{place}{kind}{error}\n\n{where}\n")
 
 
 def link_log(run_dir: Path, log: Path, rank: int = 0) -> None:
@@ -95,11 +66,13 @@ def failures_of(sweep_dir: Path, lost: Iterable[Failure] = ()) -> list[Failure]:
     for run_dir in sorted(path for path in sweep_dir.glob("[0-9]*") if path.is_dir()):
         link = run_dir / LOG_LINK
         reasons = []
-        if files := error_files(run_dir):
+        files = error_files(run_dir)
+        if files:
             text = files[0].read_text(encoding="utf-8", errors="replace")
             reasons.append(text.partition("\n\n")[0])
         if (ended := lost_by_log.pop(link.resolve(), None)) is not None:
             reasons.append(ended.reason)
         if reasons:
-            found.append(Failure(run_dir, "\n".join(reasons), link if link.is_symlink() else None))
+            log = link if link.is_symlink() else None
+            found.append(Failure(run_dir, "\n".join(reasons), log, files[0] if files else None))
     return [*found, *lost_by_log.values()]

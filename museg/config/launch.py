@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from museg.config.exporting import write_own_card
-from museg.config.failures import RunFailed, holds_another_run, write_error
+from museg.config.failures import RunFailed, write_error
 from museg.config.job import build_job
 from museg.config.waiting import wait_until_finished
+from museg.error_files import FolderTaken
 from museg.report.page import write_report
 from museg.targets import TARGET, read_run_config
 from museg.training import processes
@@ -26,7 +27,6 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
     Of several processes that train this run the first one reports, also that the run was stopped. A run that SLURM is
     to continue ends here without a report.
     """
-    may_write = not holds_another_run(run_dir, settings["resume"])
     try:
         if settings["start_after"] is not None:
             wait_until_finished(Path(settings["start_after"]))
@@ -38,7 +38,7 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
             again = f"continue with: python train.py resume={shlex.quote(str(run_dir))}"
             raise RunFailed(f"stopped by {stopped}; {again}", stopped.exit_code) from None
     except (ValueError, NonFiniteStep, ColdStartFailed) as error:
-        raise RunFailed(_complaint(error, run_dir, may_write=may_write), 1) from error
+        raise RunFailed(_complaint(error, run_dir), 1) from error
     else:
         if processes.is_first():
             write_own_card(run_dir, settings["phase"]["total_steps"])
@@ -46,10 +46,10 @@ def launch(settings: Mapping[str, Any], run_dir: Path) -> None:
             print(f"report: {report.html}  pictures: {run_dir / 'figures'}  everything else: {run_dir}")
 
 
-def _complaint(error: Exception, run_dir: Path, *, may_write: bool) -> str:
+def _complaint(error: Exception, run_dir: Path) -> str:
     """The message for the terminal; where it arose goes to a file in the run folder, with the report so far."""
     place = "" if processes.is_first() else f"process {processes.rank()}: "
-    if not (processes.is_first() and may_write and run_dir.is_dir()):
+    if isinstance(error, FolderTaken) or not (processes.is_first() and run_dir.is_dir()):
         return f"{place}error: {error}"
     file = write_error(run_dir, error)
     if (run_dir / CONFIG_FILE).exists():

@@ -13,16 +13,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from museg.config.failures import (
-    Failure,
-    RunFailed,
-    error_file,
-    failures_of,
-    forget_errors,
-    holds_another_run,
-    link_log,
-    write_error,
-)
+from museg.config.failures import Failure, RunFailed, failures_of, link_log, write_error
+from museg.error_files import FolderTaken, error_file, error_files
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_JOB = "SUBMITIT_EXECUTOR"
@@ -37,8 +29,7 @@ class SweepOutcome(Callback):
 
     def __init__(self) -> None:
         self.waiting: Any = None
-        self.is_refused = False
-        self.refused: list[Failure] = []
+        self.refused: dict[Path, Failure] = {}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Prepare for a launcher of submitit: its jobs find this package, and all of them are waited for."""
@@ -54,16 +45,16 @@ class SweepOutcome(Callback):
         self.waiting.begin()
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Forget what an earlier attempt died of, and make the log of a SLURM job part of its run folder."""
-        run_dir = Path(config.hydra.runtime.output_dir)
-        self.is_refused = "resume" in config and holds_another_run(run_dir, config.resume)
-        if self.is_refused:
-            return
-        forget_errors(run_dir, rank(), num_processes())
-        if IN_JOB in os.environ:
-            import submitit
+        """Make the log of a SLURM job part of its run folder.
 
-            link_log(run_dir, submitit.JobEnvironment().paths.stdout, rank())
+        A new run finds none there: it will be refused, unless SLURM has started its job again, which has linked it.
+        """
+        run_dir = Path(config.hydra.runtime.output_dir)
+        if IN_JOB not in os.environ or (config.get("resume", "") is None and (run_dir / "config.yaml").exists()):
+            return
+        import submitit
+
+        link_log(run_dir, submitit.JobEnvironment().paths.stdout, rank())
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Write down what a member died of, and let Hydra go on.
@@ -73,26 +64,28 @@ class SweepOutcome(Callback):
         """
         run_dir = Path(config.hydra.runtime.output_dir)
         if job_return.status != JobStatus.FAILED:
-            forget_errors(run_dir, rank(), num_processes())  # of a start that was refused meanwhile
+            error_file(run_dir, rank()).unlink(missing_ok=True)
             return
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         try:
             _ = job_return.return_value  # raises what the member raised
         except Exception as error:
-            has_told = isinstance(error, RunFailed) and rank() == 0 and error_file(run_dir).exists()
-            if self.is_refused:
-                self.refused.append(Failure(None, str(error.__cause__ or error), None))
+            cause = (error.__cause__ or error) if isinstance(error, RunFailed) else error
+            has_told = isinstance(error, RunFailed) and not rank() and error_file(run_dir) in error_files(run_dir)
+            if isinstance(cause, FolderTaken):
+                self.refused[run_dir] = Failure(run_dir, str(cause), None)
             elif not has_told:
-                write_error(run_dir, error.__cause__ if isinstance(error, RunFailed) and rank() else error, rank())
-        if IN_JOB in os.environ and (rank() or self.is_refused):
+                write_error(run_dir, cause, rank())
+        if IN_JOB in os.environ and (rank() or run_dir in self.refused):
             sys.exit(1)
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Tell of every failed member, its folder and its log, and exit with 1 where there is one."""
         lost = self.waiting.lost.values() if self.waiting is not None else ()
-        failures = [*failures_of(Path(config.hydra.sweep.dir), lost), *self.refused]
+        found = failures_of(Path(config.hydra.sweep.dir), lost)
+        failures = [*(failure for failure in found if failure.run_dir not in self.refused), *self.refused.values()]
         if failures:
             print(f"{len(failures)} of the sweep's members failed:", *failures, sep="\n", file=sys.stderr)
             if "resume" in config:
@@ -104,11 +97,6 @@ class SweepOutcome(Callback):
 def rank() -> int:
     """This process' number among those that torchrun or SLURM started for one run."""
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
-
-
-def num_processes() -> int:
-    """How many processes torchrun or SLURM started for one run."""
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
 def keep_private(folder: Path) -> None:

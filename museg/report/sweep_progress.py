@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from museg.error_files import error_files
 from museg.report.facts import steps_done, unfinished_because
 from museg.report.metrics_table import COLD_START
 from museg.report.run_folder import RunRecord
 from museg.report.tolerant import clip, mapping, text_of
 
-ERROR_FILES, CONFIG_FILE = ("error.txt", "error_[0-9]*.txt"), "config.yaml"
+CONFIG_FILE = "config.yaml"
 PATIENCE_S = 120.0
 PATIENCE_STEPS = 10
 """A member that wrote nothing for so long, and for so many of its slowest steps, counts as stopped."""
@@ -33,7 +34,7 @@ def progress(run: RunRecord | None, now_s: float) -> tuple[Status, str]:
         return Status.WAITING, "planned, has no folder yet"
     if unfinished_because(run) is None:
         return Status.FINISHED, ""
-    errors, written_s = _errors(run.run_dir), _last_written_s(run.run_dir)
+    errors, written_s = error_files(run.run_dir), _last_written_s(run.run_dir)
     if errors and errors[-1].stat().st_mtime >= written_s:
         return Status.FAILED, _reason(errors[0])
     if not (run.run_dir / CONFIG_FILE).is_file():
@@ -47,12 +48,6 @@ def _last_written_s(run_dir: Path) -> float:
     """When the run last wrote; its pages and pictures are drawn by others too."""
     files = [run_dir / name for name in (CONFIG_FILE, "metrics.csv", "cold_start.json", "completions.jsonl")]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
-
-
-def _errors(run_dir: Path) -> list[Path]:
-    """What its processes died of, the first to fail before the others."""
-    files = [file for pattern in ERROR_FILES for file in run_dir.glob(pattern) if file.is_file()]
-    return sorted(files, key=lambda file: file.stat().st_mtime)
 
 
 def _reason(file: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from museg.error_files import FolderTaken, forget_errors
 from museg.files import write_new
 from museg.training import processes
 
@@ -158,20 +159,21 @@ def force_to_disk(folder: Path) -> None:
 
 
 def open_run_folder(run_dir: Path, config: Mapping[str, Any], resume: str | None) -> None:
-    """Make the run folder, or check that the one there may be continued with these settings.
+    """Make the run folder, or check that the one there may be continued; what earlier attempts died of goes.
 
     `resume` is None for a new run, "auto" to continue if there is anything, or the folder's own path to insist on it.
-    Raises `ValueError` with the remedy.
+    Raises `ValueError` with the remedy, `FolderTaken` where this run may not write there.
     """
     holds_run = (run_dir / CONFIG_FILE).exists()
     if holds_run and resume is None:
-        raise ValueError(
+        raise FolderTaken(
             f"{run_dir} already holds a run: continue it with resume=auto, or choose another hydra.run.dir"
         )
     if resume not in (None, "auto") and not holds_run:
         raise ValueError(f"resume={resume}: there is no {CONFIG_FILE} in {run_dir}, so it is no run folder")
     run_dir.mkdir(parents=True, exist_ok=True)
     record_config(run_dir, config)
+    forget_errors(run_dir)
 
 
 def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
@@ -187,7 +189,7 @@ def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
         told = {key: f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items()}
         refused = "\n".join(f"  {text}" for key, text in told.items() if key not in ROUNDS_OTHERWISE)
         if refused:
-            raise ValueError(
+            raise FolderTaken(
                 f"settings differ from those recorded in {file}:\n{refused}\nA run is resumed with its own settings: "
                 "leave these overrides out, or start a new run in another folder."
             )
@@ -197,7 +199,7 @@ def record_config(run_dir: Path, config: Mapping[str, Any]) -> None:
     try:
         write_new(file, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     except FileExistsError:
-        raise ValueError(f"another run has just begun in {run_dir}: choose another hydra.run.dir") from None
+        raise FolderTaken(f"another run has just begun in {run_dir}: choose another hydra.run.dir") from None
 
 
 def changed_settings(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, Strateg
 from torch import distributed
 
 from museg.data.quarantine import Quarantine
+from museg.error_files import FolderTaken
 
 T = TypeVar("T")
 
@@ -85,18 +86,21 @@ def gather(value: T) -> list[T]:
 
 
 def on_first(make: Callable[[], T]) -> T:
-    """What `make` returns in the first process, told to all; where it fails, all fail, with `ValueError` elsewhere."""
+    """What `make` returns in the first process, told to all; where it fails, all fail, with `ValueError` elsewhere.
+
+    That a folder is taken is `FolderTaken` everywhere.
+    """
     told, caught = None, None
     if is_first():
         try:
             told = (make(), None)
         except Exception as error:
-            told, caught = (None, str(error)), error
+            told, caught = (None, error if isinstance(error, FolderTaken) else ValueError(str(error))), error
     value, fault = gather(told)[0]
     if caught is not None:
         raise caught
     if fault is not None:
-        raise ValueError(fault)
+        raise fault
     return value
 
 

@@ -5,6 +5,7 @@ import yaml
 
 from museg.config import launch as launching
 from museg.config.launch import RunFailed, launch, resumed_settings
+from museg.error_files import FolderTaken
 
 RECORDED = {"seed": 3, "resume": None, "profile": False}
 
@@ -49,17 +50,17 @@ def test_a_job_that_slurm_started_again_continues(tmp_path, monkeypatch):
     assert resumed_settings(now | {"resume": str(tmp_path)}, [f"resume={tmp_path}"])["seed"] == 3
 
 
-@pytest.mark.parametrize(("resume", "count", "may_write"), [(None, "", False), (None, "1", True), ("auto", "", True)])
-def test_a_start_that_is_refused_writes_nothing_into_the_folder_of_another_run(
-    resume, count, may_write, tmp_path, monkeypatch
-):
-    def train(*_):
-        raise ValueError("already holds a run")
+@pytest.mark.parametrize(("kind", "is_written"), [(FolderTaken, False), (ValueError, True)])
+def test_a_start_that_is_refused_writes_nothing_into_the_folder_of_another_run(kind, is_written, tmp_path, monkeypatch):
+    """Another run has its settings there already, be it only since a moment ago."""
 
-    monkeypatch.setenv("SLURM_RESTART_COUNT", count)
-    for name, stand_in in {"train": train, "build_job": dict, "write_report": str}.items():
+    def train(*_):
+        (tmp_path / "config.yaml").touch()
+        raise kind("no")
+
+    drawn = []
+    for name, stand_in in {"train": train, "build_job": dict, "write_report": drawn.append}.items():
         monkeypatch.setattr(launching, name, stand_in)
-    (tmp_path / "config.yaml").touch()
-    with pytest.raises(RunFailed, match="error: already holds a run"):
-        launch({"resume": resume}, tmp_path)
-    assert (tmp_path / "error.txt").exists() == may_write
+    with pytest.raises(RunFailed, match="error: no"):
+        launch({"resume": None}, tmp_path)
+    assert (tmp_path / "error.txt").exists() == is_written == bool(drawn)

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from museg.config.failures import RunFailed, failures_of
 from museg.config.sweep_outcome import SweepOutcome, keep_private
+from museg.error_files import FolderTaken
 
 
 def hydra_config(sweep_dir, member: str, mode: RunMode = RunMode.MULTIRUN):
@@ -66,40 +67,49 @@ def test_a_member_that_succeeds_the_second_time_has_not_failed(tmp_path):
     SweepOutcome().on_multirun_end(hydra_config(tmp_path, ""))  # no failure, no exit
 
 
-def test_a_start_that_is_refused_leaves_nothing_in_the_folder_and_is_told(tmp_path, capsys):
+def refused_end_of(sweep_dir, outcome: SweepOutcome) -> None:
+    """A new run is refused, as its folder holds another one."""
+    config = OmegaConf.merge(hydra_config(sweep_dir, "0_a"), {"resume": None})
+    told = RunFailed("error: 0_a already holds a run", 1)
+    told.__cause__ = FolderTaken("0_a already holds a run")
+    outcome.on_job_start(config)
+    outcome.on_job_end(config, failed(told))
+
+
+def test_a_start_that_is_refused_leaves_nothing_in_the_folder_and_is_told_once(tmp_path, capsys):
     folder = tmp_path / "0_a"
     folder.mkdir()
     for name in ("config.yaml", "error.txt"):
         (folder / name).write_text("of the run before\n\n")
-    refused, started_again = (
-        OmegaConf.merge(hydra_config(tmp_path, "0_a"), {"resume": resume}) for resume in (None, "auto")
-    )
     outcome = SweepOutcome()
-    outcome.on_job_start(refused)
-    outcome.on_job_end(refused, failed(RunFailed("error: 0_a already holds a run", 1)))
+    refused_end_of(tmp_path, outcome)
     assert {file.name for file in folder.iterdir()} == {"config.yaml", "error.txt"}
     assert (folder / "error.txt").read_text() == "of the run before\n\n"
-    running = SweepOutcome()
-    running.on_job_start(started_again)
-    assert not (folder / "error.txt").exists()
-    (folder / "error.txt").write_text("another start, meanwhile")
-    running.on_job_end(started_again, JobReturn(status=JobStatus.COMPLETED))
     with pytest.raises(SystemExit):
-        outcome.on_multirun_end(refused)
+        outcome.on_multirun_end(hydra_config(tmp_path, ""))
     told = capsys.readouterr().err
-    assert "1 of the sweep's members failed:\na member without a folder\n  error: 0_a already holds a run\n" in told
-    SweepOutcome().on_multirun_end(refused)  # no failure, no exit
+    assert told.partition("\n")[2] == f"1 of the sweep's members failed:\n{folder}\n  0_a already holds a run\n"
 
 
-def test_a_refused_job_ends_without_a_result(tmp_path, monkeypatch):
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_refused_job_ends_without_a_result(rank, tmp_path, monkeypatch):
     (tmp_path / "0_a").mkdir()
     (tmp_path / "0_a" / "config.yaml").touch()
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
-    config, outcome = OmegaConf.merge(hydra_config(tmp_path, "0_a"), {"resume": None}), SweepOutcome()
-    outcome.on_job_start(config)
+    monkeypatch.setenv("SLURM_PROCID", rank)
     with pytest.raises(SystemExit):
-        outcome.on_job_end(config, failed(RunFailed("error: 0_a already holds a run", 1)))
+        refused_end_of(tmp_path, SweepOutcome())
     assert [file.name for file in (tmp_path / "0_a").iterdir()] == ["config.yaml"]
+
+
+def test_what_a_run_told_in_an_earlier_attempt_is_not_taken_for_todays_reason(tmp_path):
+    (tmp_path / "0_a").mkdir()
+    (tmp_path / "0_a" / "error.txt").write_text("old\n\n")
+    os.utime(tmp_path / "0_a" / "error.txt", (1, 1))
+    (tmp_path / "multirun.yaml").touch()
+    end_of(tmp_path, "0_a", failed(RunFailed("error: begun by an older version", 1)))
+    [failure] = failures_of(tmp_path)
+    assert failure.reason == "RunFailed: error: begun by an older version"
 
 
 def test_the_end_says_how_to_go_on(tmp_path, capsys):
@@ -124,12 +134,13 @@ def test_a_further_process_of_a_job_says_what_it_died_of_and_ends_without_a_resu
     assert (tmp_path / "0_a" / "error_1.txt").read_text().startswith("process 1: a must be 1\n\n")
     assert (tmp_path / "0_a" / "slurm_1.log").readlink().name == "7_1_log.out"
     monkeypatch.setenv("SLURM_PROCID", "0")
-    monkeypatch.setenv("SLURM_NTASKS", "2")
-    (tmp_path / "0_a" / "error_2.txt").write_text("process 2: of an attempt with three\n\n")
+    (tmp_path / "0_a" / "error_2.txt").write_text("process 2: of an earlier attempt\n\n")
+    os.utime(tmp_path / "0_a" / "error_2.txt", (1, 1))
+    (tmp_path / "multirun.yaml").touch()
+    os.utime(tmp_path / "multirun.yaml", (2, 2))
     job = end_of(tmp_path, "0_a", failed(ConnectionError("closed")))  # it started when the other had failed already
     assert job.status == JobStatus.COMPLETED
     assert (tmp_path / "0_a" / "error.txt").read_text().startswith("ConnectionError: closed\n\n")
-    assert not (tmp_path / "0_a" / "error_2.txt").exists()
     [failure] = failures_of(tmp_path)
     assert failure.reason == "process 1: a must be 1"
     assert f"where it arose: {tmp_path}/0_a/error_1.txt" in str(failure)

@@ -50,6 +50,15 @@ def test_every_state_is_told(tmp_path):
     }
 
 
+def test_the_process_that_failed_first_is_quoted(tmp_path):
+    folder = half_finished(tmp_path / "sweep")
+    for process, age_s in ((1, 9001), (2, 8000)):
+        file = folder / "3_seed-3" / f"error_{process}.txt"
+        file.write_text(f"process {process}: died\n\n")
+        os.utime(file, (NOW_S - age_s, NOW_S - age_s))
+    assert read_sweep(folder, NOW_S).members[3].note == "process 1: died"
+
+
 def test_a_member_that_runs_again_after_an_error_runs(tmp_path):
     folder = half_finished(tmp_path / "sweep")
     os.utime(folder / "3_seed-3" / "metrics.csv", (NOW_S - 5, NOW_S - 5))

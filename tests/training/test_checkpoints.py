@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from museg.error_files import FolderTaken
 from museg.training.checkpoints import (
     changed_settings,
     complete_checkpoints,
@@ -105,7 +106,13 @@ def test_rules_of_a_run_folder(tmp_path):
     run_dir = tmp_path / "run"
     with pytest.raises(ValueError, match="no run folder"):
         open_run_folder(run_dir, {"seed": 0}, str(run_dir))
+    assert not (run_dir / "error.txt").exists()
     open_run_folder(run_dir, {"seed": 0}, "auto")
-    with pytest.raises(ValueError, match="resume=auto"):
+    (run_dir / "error.txt").write_text("of an earlier attempt")
+    with pytest.raises(FolderTaken, match="resume=auto"):
         open_run_folder(run_dir, {"seed": 0}, None)
+    with pytest.raises(FolderTaken, match="seed: 0 there, 1 now"):
+        open_run_folder(run_dir, {"seed": 1}, "auto")
+    assert (run_dir / "error.txt").exists()
     open_run_folder(run_dir, {"seed": 0}, str(run_dir))
+    assert not (run_dir / "error.txt").exists()
