@@ -1,5 +1,6 @@
 """Files written in one move and known by their digest, and the versions of what wrote them."""
 
+import errno
 import hashlib
 import inspect
 import os
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How disks without hard links answer who asks for one."""
 
 
 def write_whole(file: Path, text: str) -> Path:
@@ -27,16 +31,16 @@ def write_whole(file: Path, text: str) -> Path:
 def write_new(file: Path, text: str) -> None:
     """Write a file that is not there yet, in one move; of those that do so at the same moment one succeeds.
 
-    Raises FileExistsError for the others, and where it is there already.
+    Raises FileExistsError for the others, and where it is there already. On a disk without hard links the file is empty
+    for a moment.
     """
     draft = write_whole(file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}"), text)
     try:
         os.link(draft, file)
-    except FileExistsError:
-        raise
-    except OSError:  # a disk without hard links
-        if file.exists():
-            raise FileExistsError(file) from None
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        file.touch(exist_ok=False)
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import importlib
 import linecache
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,15 +43,36 @@ def test_of_many_that_write_a_new_file_one_succeeds(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["claimed"]
 
 
-def test_a_new_file_where_disks_have_no_hard_links(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_one_succeeds_where_disks_have_no_hard_links(number, tmp_path, monkeypatch):
+    at_once = threading.Barrier(8)
+
     def no_links(*_):
-        raise PermissionError("not on this disk")
+        at_once.wait()
+        raise OSError(number, "not on this disk")
+
+    def outcome(number: int) -> str:
+        try:
+            write_new(tmp_path / "claimed", str(number))
+        except FileExistsError:
+            return "refused"
+        return str(number)
 
     monkeypatch.setattr("os.link", no_links)
-    write_new(tmp_path / "claimed", "one")
-    with pytest.raises(FileExistsError):
-        write_new(tmp_path / "claimed", "two")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("claimed", "one")]
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = sorted(threads.map(outcome, range(8)))
+    assert outcomes.count("refused") == 7
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("claimed", outcomes[0])]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("os.link", full)
+    with pytest.raises(OSError, match="full"):
+        write_new(tmp_path / "claimed", "one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_utf8_cannot_hold_is_escaped(tmp_path):
