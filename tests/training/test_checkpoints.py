@@ -1,15 +1,20 @@
 """Which checkpoints count as complete, and which settings a resumed run may change."""
 
+import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from museg.error_files import FolderTaken
 from museg.training.checkpoints import (
+    ONLY_DATA,
     changed_settings,
     complete_checkpoints,
+    only_data,
     open_run_folder,
     record_config,
     write_checkpoint,
@@ -100,6 +105,34 @@ def test_of_runs_that_begin_in_a_folder_at_once_one_gets_on(tmp_path):
     begun = {told for told in outcomes if told.startswith("seed")}
     assert begun == {(tmp_path / "config.yaml").read_text()}
     assert all("another" in told for told in outcomes - begun)
+
+
+def test_of_two_runs_that_find_a_folder_free_the_later_one_is_refused(tmp_path, monkeypatch):
+    def other_begins(*_, **__):
+        (tmp_path / "config.yaml").write_text("of the other")
+        return "mine"
+
+    monkeypatch.setattr("yaml.safe_dump", other_begins)
+    with pytest.raises(FolderTaken, match="another run has just begun"):
+        open_run_folder(tmp_path, {"seed": 0}, None)
+    assert (tmp_path / "config.yaml").read_text() == "of the other"
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_what_torch_was_told_of_code_is_told_again(before, monkeypatch):
+    for module, name in (
+        ("fp16.loss_scaler", "LossScaler"),
+        ("zero.config", "ZeroStageEnum"),
+        ("utils.tensor_fragment", "fragment_address"),
+    ):
+        path = f"deepspeed.{module}" if "utils" in module else f"deepspeed.runtime.{module}"
+        monkeypatch.setitem(sys.modules, path, SimpleNamespace(**{name: type(name, (), {})}))
+    monkeypatch.setattr(os, "environ", {} if before is None else {ONLY_DATA: before})
+    told = dict(os.environ)
+    with pytest.raises(KeyError), only_data():
+        assert os.environ == {ONLY_DATA: "1"}
+        raise KeyError
+    assert os.environ == told
 
 
 def test_rules_of_a_run_folder(tmp_path):
