@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from museg.config.failures import error_file
+from museg.error_files import error_files
 from museg.training import processes
 from museg.training.summary import SUMMARY_FILE
 
@@ -20,8 +20,8 @@ def wait_until_finished(run_dir: Path, look_every_s: float = LOOK_EVERY_S) -> No
         raise ValueError(f"start_after={run_dir}: no run can be there, as {run_dir.parent} is no folder")
     has_told = False
     while not (run_dir / SUMMARY_FILE).is_file():
-        if error_file(run_dir).exists():
-            raise ValueError(f"start_after={run_dir}: that run failed ({error_file(run_dir)} says why); mend it first")
+        if errors := error_files(run_dir):
+            raise ValueError(f"start_after={run_dir}: that run failed ({errors[0]} says why); mend it first")
         if not has_told and processes.is_first():
             print(f"waiting for {run_dir}, from which this run starts", flush=True)
         has_told = True
