@@ -62,5 +62,5 @@ def test_a_start_that_is_refused_writes_nothing_into_the_folder_of_another_run(k
     for name, stand_in in {"train": train, "build_job": dict, "write_report": drawn.append}.items():
         monkeypatch.setattr(launching, name, stand_in)
     with pytest.raises(RunFailed, match="error: no"):
-        launch({"resume": None}, tmp_path)
+        launch({"resume": None, "start_after": None}, tmp_path)
     assert (tmp_path / "error.txt").exists() == is_written == bool(drawn)
