@@ -115,11 +115,14 @@ def keep_private(folder: Path) -> None:
                 raise
             found = folder.stat()
             may_enter, may_write = found.st_mode & 0o011, found.st_mode & 0o022
-            if found.st_uid != os.getuid() or may_write or (may_enter << 1) & ~umask:
+            is_own = found.st_uid == os.getuid()
+            if not is_own or may_write or (may_enter << 1) & ~umask:
+                remedy = f", or keep others out of this one: chmod go-rwx {shlex.quote(str(folder))}" if is_own else ""
+                who = "others" if is_own else "its owner, who is not you,"
                 sys.exit(
-                    f"error: others may write where jobs would lie, and so run code in them: {folder}. Choose a new "
+                    f"error: {who} may write where jobs would lie, and so run code in them: {folder}. Choose a new "
                     "folder as hydra.launcher.submitit_folder, such as outputs/jobs/%j (it is made so that only you "
-                    f"can enter), or keep others out of this one: chmod go-rwx {shlex.quote(str(folder))}"
+                    f"can enter){remedy}"
                 )
     except OSError as error:  # Hydra would go on
         sys.exit(f"error: there must be a folder for jobs that only you can enter: {error}")

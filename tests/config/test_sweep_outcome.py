@@ -184,6 +184,14 @@ def test_a_folder_of_ones_own_for_jobs_stays_as_it_is_and_must_not_be_open_to_ot
     assert (tmp_path / "logs").stat().st_mode & 0o777 == mode
 
 
+def test_another_users_folder_for_jobs_is_refused_without_telling_to_change_its_mode(tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir(mode=0o700)
+    monkeypatch.setattr("os.getuid", lambda: (tmp_path / "logs").stat().st_uid + 1)
+    with pytest.raises(SystemExit, match="its owner, who is not you, may write") as caught:
+        keep_private(tmp_path / "logs")
+    assert "chmod" not in str(caught.value)
+
+
 def test_a_single_run_fails_as_ever(tmp_path):
     job = failed(ValueError("wrong"))
     SweepOutcome().on_job_end(hydra_config(tmp_path, ".", mode=RunMode.RUN), job)
