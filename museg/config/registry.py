@@ -100,7 +100,7 @@ def other_member(key: str, value: str) -> str:
     `${other_member:seed,0}`. Outside a sweep only words that say so.
 
     Raises:
-        ValueError: the sweep has no such member.
+        ValueError: the sweep has no such member, or has it later where members run one after another.
     """
     if not _is_in_sweep():
         return f"(the member of a sweep with {key}={value})"
@@ -111,6 +111,10 @@ def other_member(key: str, value: str) -> str:
     own_text, other_text = (folder_name(f"{key}={member[key]}") for member in (members[number], other))
     if other not in members or own_text not in own_name:
         raise ValueError(f"this sweep has no member with {key}={value} beside {own_name}: add it")
+    if members.index(other) > number and hydra.launcher._target_.endswith("BasicLauncher"):
+        raise ValueError(
+            f"{own_name} would wait for a member that comes after it: name {key}={value} before {members[number][key]}"
+        )
     name = own_name.partition("_")[2].replace(own_text, other_text)
     return str(Path(hydra.sweep.dir, f"{members.index(other)}_{name}"))
 

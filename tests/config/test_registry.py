@@ -76,6 +76,7 @@ def test_another_member_is_found_by_what_it_differs_in(monkeypatch, tmp_path):
     run = {
         "sweep": {"dir": str(tmp_path)},
         "mode": RunMode.MULTIRUN,
+        "launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"},
         "job": {"num": 3},
         "runtime": {"output_dir": str(tmp_path / f"3_{folder_name('experiment/way=then,seed=1')}")},
     }
@@ -86,3 +87,9 @@ def test_another_member_is_found_by_what_it_differs_in(monkeypatch, tmp_path):
     assert other_member("seed", "0") == str(tmp_path / "2_experiment_way-then_seed-0")
     with pytest.raises(ValueError, match="no member with seed=2 beside 3_experiment_way-then_seed-1"):
         other_member("seed", "2")
+    # here one runs after another, and the first would wait for the third
+    run |= {"job": {"num": 0}, "runtime": {"output_dir": str(tmp_path / "0_experiment_way-first_seed-0")}}
+    with pytest.raises(ValueError, match="comes after it: name experiment/way=then before first"):
+        other_member("experiment/way", "then")
+    run["launcher"] = {"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}
+    assert other_member("experiment/way", "then") == str(tmp_path / "2_experiment_way-then_seed-0")
