@@ -51,7 +51,7 @@ def draw_scores(found: Sequence[Configuration], baseline: Configuration, folder:
         half.write("baseline", places[at], 0.0)
         for mode, values in apart.items() if not numbers else ():
             _write_means(half.axes, mode, [place + 1.5 * shifts[mode] for place in places], values)
-    _draw_legend(halves[0])
+    _draw_legend(halves[0], [mode for mode in MODES if any(scores[mode])])
     return save(figure, "sweep_scores", "Held-out mean IoU after the last step", folder)
 
 
@@ -103,11 +103,11 @@ def _write_means(axes: Axes, mode: str, places: Sequence[float], found: Sequence
             axes.annotate(signed(mean.mean, 3), (right - 0.01, place), color=COLOURS[MODE_COLOURS[mode]], **beside)
 
 
-def _draw_legend(half: Half) -> None:
+def _draw_legend(half: Half, modes: Sequence[str]) -> None:
     """The decoding modes by colour and form, above the titles of the halves."""
     marks = [
         Line2D([], [], color=COLOURS[MODE_COLOURS[mode]], marker=MARKERS[mode], linewidth=1.8, markersize=6, label=mode)
-        for mode in MODES
+        for mode in modes
     ]
     above = 1 + (TOP_IN - LEGEND_ROW_IN) / (half.axes.bbox.height / half.axes.get_figure().dpi)
     half.axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0, above), ncols=2, **LEGEND_SPACING)
