@@ -1,6 +1,6 @@
-"""The structural tokens in a tokenizer and a model: their ids, their rows, and training these rows alone.
+"""The structural tokens in a tokenizer and a model: their ids, and the rows that stand for them.
 
-Shapes: V rows of the embedding matrix; d width of the decoder; L tokens of a row.
+Shapes: V rows of the embedding matrix; d width of the decoder.
 
 They are added as ordinary tokens, not as special ones, so that they stay in texts that are decoded without special
 tokens; any text that is encoded can hold them, which is why `museg.dialogue.prompts` breaks them apart in queries.
@@ -8,16 +8,13 @@ tokens; any text that is encoded can hold them, which is why `museg.dialogue.pro
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from museg.meco.structure import Kind
-
-_HOOK = "structural_rows_hook"
-"""Where a matrix keeps what holds its other rows."""
+from museg.policy.row_training import EmbeddingModel, embedding_weights
 
 
 class Tokenizer(Protocol):
@@ -30,14 +27,8 @@ class Tokenizer(Protocol):
         """Give ids to those that have none."""
 
 
-class LanguageModel(Protocol):
+class LanguageModel(EmbeddingModel, Protocol):
     """What is asked of a model."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Its `weight` is [V, d]."""
-
-    def get_output_embeddings(self) -> nn.Module:
-        """The head; its `weight` is [V, d], and may be that of the input."""
 
     def resize_token_embeddings(self, new_num_tokens: int, *, mean_resizing: bool) -> nn.Module:
         """Change V of both."""
@@ -58,13 +49,6 @@ class StructuralIds:
     def is_structural(self, token_ids: Tensor) -> Tensor:
         """Whether each of `token_ids` is one of them: bool, of the same shape."""
         return (token_ids == self.event_id) | (token_ids == self.transition_id)
-
-    def comes_next(self, token_ids: Tensor) -> Tensor:
-        """Whether the token after each of `token_ids` [..., L] in its row is one of them: bool [..., L].
-
-        These are the places whose states stand for the structural tokens: a token's own state comes too late.
-        """
-        return pad(self.is_structural(token_ids)[..., 1:], (0, 1))
 
 
 def structural_ids(tokenizer: Tokenizer) -> StructuralIds:
@@ -94,60 +78,6 @@ def add_structural_tokens(tokenizer: Tokenizer, model: LanguageModel) -> Structu
         for weight in embedding_weights(model):
             _initialise(weight, ids, new)
     return ids
-
-
-def embedding_weights(model: LanguageModel) -> list[nn.Parameter]:
-    """The matrices [V, d] at the input and at the output: one where they are tied, else two."""
-    weights = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
-    return list({id(weight): weight for weight in weights}.values())
-
-
-def train_rows_alone(model: LanguageModel, ids: StructuralIds) -> list[nn.Parameter]:
-    """Let the structural rows of the embedding matrices train and all others stay; returns the matrices.
-
-    Gradients of the other rows become zeros on their way. An optimizer must not decay these matrices either
-    (`parameter_groups`), nor have moments of them from before. `train_all_rows` undoes it. Whoever freezes or resizes
-    the matrices later undoes it too, and so does FSDP, which puts parameters of its own in their place.
-    """
-    rows = list(ids.kinds)
-
-    def of_rows(gradient: Tensor) -> Tensor:
-        kept = torch.zeros_like(gradient)
-        kept[rows] = gradient[rows]
-        return kept
-
-    weights = train_all_rows(model)
-    for weight in weights:
-        setattr(weight, _HOOK, weight.register_hook(of_rows))
-    return weights
-
-
-def train_all_rows(model: LanguageModel) -> list[nn.Parameter]:
-    """Let all rows of the embedding matrices train, whatever held them; returns the matrices."""
-    weights = embedding_weights(model)
-    for weight in weights:
-        weight.requires_grad_(True)
-        if hook := weight.__dict__.pop(_HOOK, None):
-            hook.remove()
-    return weights
-
-
-def held_matrices(model: LanguageModel) -> list[nn.Parameter]:
-    """The matrices of which `train_rows_alone` lets but some rows train."""
-    return [weight for weight in embedding_weights(model) if _HOOK in weight.__dict__]
-
-
-def parameter_groups(parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    """Groups for an optimizer, in the order given, of which the second, if any are `undecayed`, has no weight decay.
-
-    Decay shrinks every number of a matrix, whatever its gradient.
-    """
-    spared = {id(parameter) for parameter in undecayed}
-    decayed, others = [], []
-    for parameter in parameters:
-        (others if id(parameter) in spared else decayed).append(parameter)
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
 
 
 def _grow(model: LanguageModel, num_rows: int) -> None:

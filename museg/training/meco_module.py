@@ -39,12 +39,10 @@ class MecoModule(PhasedModule):
     """Likelihood of the target text, and alignment of its structural tokens with the steps they stand for.
 
     Args:
-        heads: those of `prepared`; None makes new ones.
-        start_heads: folder of an exported model whose heads are the first ones; None: new ones.
+        heads: those of `prepared`, which made them with `start_heads` and `temperature` (`new_heads`).
         token_layer, frame_layer: whose states the heads read, counted from the end (`RecordedLayers`).
         weight: of the structural loss beside that of the text.
         loss: "separate" or "joint" (`museg.meco.alignment.structural_loss`).
-        temperature: what cosines are divided by at first.
         head_gap_s, gap_s, inclusive_end: of the targets (`StructureRules`).
         localization: fields of `LocalizationSettings`, by which answers are read.
     """
@@ -57,7 +55,7 @@ class MecoModule(PhasedModule):
         policy: Policy,
         job: TrainingJob,
         *,
-        heads: AlignmentHeads | None = None,
+        heads: AlignmentHeads,
         start_heads: str | None,
         token_layer: int,
         frame_layer: int,
@@ -70,8 +68,8 @@ class MecoModule(PhasedModule):
         localization: Mapping[str, Any],
     ) -> None:
         super().__init__(policy, job)
-        self.heads = heads or new_heads(policy, job.seed, start_heads, temperature)
-        self.layers, self.weight, self.loss = RecordedLayers(token_layer, frame_layer), weight, loss
+        self.heads, self.layers = heads, RecordedLayers(token_layer, frame_layer)
+        self.weight, self.loss = weight, loss
         self.ids = structural_ids(policy.tokenizer)
         self.rules = StructureRules(head_gap_s, gap_s, inclusive_end)
         self.reader = LocatedTimes(self.heads, self.layers, LocalizationSettings(**localization))
@@ -83,7 +81,7 @@ class MecoModule(PhasedModule):
 
     @staticmethod
     def prepared(policy: Policy, seed: int, **options: Any) -> tuple[Policy, AlignmentHeads]:
-        """The policy with the structural tokens, and the heads."""
+        """The policy with the structural tokens, and the heads (`new_heads`)."""
         add_structural_tokens(policy.tokenizer, policy.model)
         vocab_size = policy.model.config.text_config.vocab_size
         policy = replace(policy, ids=special_ids(policy.tokenizer, vocab_size))  # the tokens may be written now
@@ -170,7 +168,8 @@ class MecoModule(PhasedModule):
 
 
 def new_heads(policy: Policy, seed: int, start_heads: str | None, temperature: float) -> AlignmentHeads:
-    """Heads for a policy: those of an exported model, or new ones that depend on the run's seed.
+    """Heads for a policy: those of an exported model in the folder `start_heads`, or new ones by the run's seed, which
+    divide cosines by `temperature` at first.
 
     Raises ValueError where they are for a model of another width.
     """

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn, optim
 
-from museg.meco.tokens import parameter_groups
+from museg.policy.row_training import parameter_groups
 from museg.training.job import ColdStartSettings, OptimizerSettings
 
 MUON = "muon"

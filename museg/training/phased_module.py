@@ -11,10 +11,10 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrateg
 from torch import Tensor
 
 from museg.data.clips import StepBatch
-from museg.meco.tokens import held_matrices
 from museg.policy.loading import Policy
 from museg.policy.log_probs import completion_log_probs
 from museg.policy.processing import PromptBatch, build_prompt_batch
+from museg.policy.row_training import held_matrices
 from museg.training.blank_prompt import blank_inputs
 from museg.training.guarded_update import GuardedUpdate
 from museg.training.held_out import WRITTEN_TIMES, AnswerReader

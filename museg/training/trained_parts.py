@@ -3,10 +3,11 @@
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from museg.meco.tokens import embedding_weights, structural_ids, train_all_rows, train_rows_alone
+from museg.meco.tokens import structural_ids
 from museg.phases.trained_parts import ALL, NEW_ROWS, TrainedParts
 from museg.policy.adapter import TRAINED, is_of
 from museg.policy.loading import Policy
+from museg.policy.row_training import embedding_weights, train_all_rows, train_rows_alone
 
 
 def train_parts(policy: Policy, heads: nn.Module | None, parts: TrainedParts) -> None:
@@ -20,7 +21,7 @@ def train_parts(policy: Policy, heads: nn.Module | None, parts: TrainedParts) ->
     if parts.embeddings == ALL:
         train_all_rows(policy.model)
     elif parts.embeddings == NEW_ROWS:
-        train_rows_alone(policy.model, structural_ids(policy.tokenizer))
+        train_rows_alone(policy.model, list(structural_ids(policy.tokenizer).kinds))
     if heads is not None:
         heads.requires_grad_(parts.heads)
 

@@ -66,8 +66,10 @@ def test_targets_take_their_arguments(option):
         for key in place.split("."):
             node = node[key]
         arguments = {key: value for key, value in node.items() if key != TARGET}
-        if place == "method":  # policy and job are there only in a run
-            signature(locate(target)).bind("policy", "job", **arguments)
+        if place == "method":  # policy, job and what trains beside the policy are there only in a run
+            taken = signature(locate(target))
+            beside = {"heads": "heads"} if "heads" in taken.parameters else {}
+            taken.bind("policy", "job", **beside, **arguments)
         else:
             only_while_running = {"save_dir": "run folder"} if place.startswith("logger.") else {}
             only_while_running |= {"config": settings, "draw": len} if place == "logger.wandb" else {}

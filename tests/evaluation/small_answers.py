@@ -20,9 +20,10 @@ from museg.evaluation.written_answers import WrittenAnswers
 from museg.meco.alignment import AlignmentHeads
 from museg.meco.exported import AlignmentFacts, has_heads, load_heads, save_heads
 from museg.meco.localization import LocalizationSettings
-from museg.meco.tokens import add_structural_tokens, embedding_weights
+from museg.meco.tokens import add_structural_tokens
 from museg.policy.export import export
 from museg.policy.loading import Policy, load_pretrained
+from museg.policy.row_training import embedding_weights
 from museg.policy.tiny import build_tiny
 from museg.temporal.segments import Segment
 from museg.video.budget import FrameBudget

@@ -362,7 +362,7 @@ def test_gradients_reach_the_model(policy):
         embeds = torch.cat([embed_prompts(policy, batch), texts], dim=1)
         run_decoder(policy, embeds, torch.cat([batch.position_ids, steps], dim=2))
     pooled = pooled_steps(states[-1][0, row == policy.ids.video_id], batch.grid_thw[0], 2)
-    (rows,), scale = sample_cosines(heads, [states[-2][0, ids.comes_next(row)]], [pooled])
+    (rows,), scale = sample_cosines(heads, [states[-2][0, :-1][ids.is_structural(row[1:])]], [pooled])
     targets = torch.as_tensor(span_targets(spans, len(pooled), float(batch.second_per_grid_ts[0])))
     structural_loss([AlignedSample(rows, targets, [span.kind for span in spans])], scale).backward()
     learns = {name for name, weight in policy.model.named_parameters() if weight.grad is not None and weight.grad.any()}

@@ -1,49 +1,26 @@
-"""Structural tokens: ids and texts, rows that are new, rows that train alone, and the places whose states count."""
-
-import copy
+"""Structural tokens: ids and texts, rows that are new, and the places whose states count."""
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import normalizers
-from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoTokenizer
 
 from museg.meco.structure import Kind
-from museg.meco.tokens import (
-    StructuralIds,
-    add_structural_tokens,
-    embedding_weights,
-    held_matrices,
-    parameter_groups,
-    structural_ids,
-    train_all_rows,
-    train_rows_alone,
-)
-from museg.policy.adapter import acting, adapter_weights
+from museg.meco.tokens import StructuralIds, add_structural_tokens, structural_ids
 from museg.policy.export import export
 from museg.policy.forward import left_aligned, run_decoder
 from museg.policy.layer_states import captured_states
-from museg.policy.loading import Policy, as_policy, freeze, load_checkpoint, special_ids
-from museg.policy.log_probs import completion_log_probs
+from museg.policy.loading import Policy, as_policy, load_checkpoint, special_ids
 from museg.policy.processing import encode_completions
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
-from museg.policy.tiny import build_tiny
+from museg.policy.row_training import embedding_weights
 from museg.policy.tiny_tokenizer import tiny_tokenizer
-from tests.policy.adapted_policy import adapted
 from tests.policy.drawn_clips import drawn_batch
+from tests.policy.tied_policy import rows_of, tiny_policy
 
 NUM_TOKENS = len(tiny_tokenizer())
 TEXT = "red square<ent>\n<tst>\nblue circle<ent>"
-
-
-def tiny_policy(*, tied: bool = True, num_unnamed: int = 0) -> Policy:
-    """Without structural tokens; the matrices may be longer than the vocabulary, and each its own, as published."""
-    policy = build_tiny(hidden_size=48, num_layers=2, num_heads=2, intermediate_size=64, seed=1)
-    config = Qwen2_5_VLConfig.from_dict(policy.model.config.to_dict() | {"tie_word_embeddings": tied})
-    config.text_config.vocab_size += num_unnamed
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return as_policy(Qwen2_5_VLForConditionalGeneration(config), policy.tokenizer)
 
 
 def with_tokens(**kind: object) -> tuple[Policy, StructuralIds]:
@@ -51,10 +28,6 @@ def with_tokens(**kind: object) -> tuple[Policy, StructuralIds]:
     policy = tiny_policy(**kind)
     ids = add_structural_tokens(policy.tokenizer, policy.model)
     return as_policy(policy.model, policy.tokenizer), ids
-
-
-def rows_of(model) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in embedding_weights(model)]
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -172,13 +145,10 @@ def test_no_query_holds_one(query):
     assert ids.is_structural(torch.tensor(policy.tokenizer.encode(query))).any()  # it would, but for the prompt's care
 
 
-def test_places_before_the_tokens():
+def test_places_of_the_tokens():
     ids = StructuralIds(event_id=7, transition_id=8)
     rows = torch.tensor([[8, 1, 7, 7, 2], [1, 2, 3, 4, 8]])
     assert ids.is_structural(rows).int().tolist() == [[1, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
-    # nothing stands before the first token of a row, and nothing follows the last
-    assert ids.comes_next(rows).int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
-    assert ids.comes_next(rows[0]).int().tolist() == [0, 1, 1, 0, 0]
 
 
 @torch.no_grad()
@@ -200,7 +170,7 @@ def test_a_tokens_state_is_that_of_the_place_before_it():
             other[:, changed_place] += 1.0
         with captured_states(policy, [-2]) as found:
             run_decoder(policy, other, positions)
-        return found[-2][0, ids.comes_next(row)]
+        return found[-2][0, :-1][ids.is_structural(row[1:])]
 
     expected, first = states(None), int(ids.is_structural(row).nonzero()[0])
     assert expected.shape[0] == 3 and row[first] == ids.event_id
@@ -208,99 +178,6 @@ def test_a_tokens_state_is_that_of_the_place_before_it():
     assert torch.equal(of_itself[0], expected[0])
     assert not torch.allclose(of_itself[1], expected[1]) and not torch.allclose(of_itself[2], expected[2])
     assert not torch.allclose(of_the_one_before[0], expected[0])
-
-
-def learn(policy: Policy, optimizer: torch.optim.Optimizer, num_steps: int = 3) -> None:
-    """Likelihood of a text with both tokens, over two backward passes a step; the head's logits come in chunks."""
-    ids, mask = encode_completions(policy, [TEXT, "<tst>\nred"])
-    for _ in range(num_steps):
-        for row in range(2):
-            part = drawn_batch(policy, 2).select([row]), ids[row : row + 1], mask[row : row + 1], 1
-            (-completion_log_probs(policy, *part, chunk_tokens=4).sum()).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-
-def adamw(policy: Policy, undecayed: list) -> torch.optim.AdamW:
-    trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(parameter_groups(trained, undecayed), lr=0.1, weight_decay=0.5)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("num_unnamed", [0, 9])
-def test_only_their_rows_train(tied, num_unnamed):
-    policy, ids = with_tokens(tied=tied, num_unnamed=num_unnamed)
-    freeze(policy.model, {"vision": True, "projector": True, "language": True})
-    weights = train_rows_alone(policy.model, ids)
-    train_rows_alone(policy.model, ids)  # harmless
-    assert [name for name, one in policy.model.named_parameters() if one.requires_grad] == [
-        "model.language_model.embed_tokens.weight",
-        *([] if tied else ["lm_head.weight"]),
-    ]
-    before = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
-    learn(policy, adamw(policy, weights))
-    rows = list(ids.kinds)
-    for name, weight in policy.model.state_dict().items():
-        others = torch.ones(len(weight), dtype=torch.bool)
-        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
-            assert all(not torch.allclose(weight[row], before[name][row], atol=1e-2) for row in rows)
-            others[rows] = False
-        assert torch.equal(weight[others], before[name][others])
-
-
-def test_all_rows_train_again():
-    policy, ids = with_tokens()
-    train_rows_alone(policy.model, ids)
-    assert held_matrices(policy.model) == embedding_weights(policy.model)
-    (weight,) = train_all_rows(policy.model)
-    assert held_matrices(policy.model) == []
-    weight.sum().backward()
-    assert weight.grad.eq(1).all()
-
-
-def test_with_decay_all_rows_would_shrink():
-    """Else the test above would show nothing about decay."""
-    policy, ids = with_tokens()
-    freeze(policy.model, {"vision": True, "projector": True, "language": True})
-    train_rows_alone(policy.model, ids)
-    (before,) = rows_of(policy.model)
-    learn(policy, adamw(policy, []), num_steps=1)
-    (after,) = rows_of(policy.model)
-    torch.testing.assert_close(after[:NUM_TOKENS], before[:NUM_TOKENS] * (1 - 0.1 * 0.5))  # 1 - rate x decay
-
-
-def test_they_train_beside_an_adapter():
-    policy, ids = with_tokens()
-    adapted(policy)  # which freezes everything else
-    weights = train_rows_alone(policy.model, ids)
-    (before,), adapter = rows_of(policy.model), {k: v.clone() for k, v in adapter_weights(policy.model).items()}
-    optimizer = adamw(policy, weights)
-    with acting(policy.model, None):  # which switches all training off and on again
-        pass
-    learn(policy, optimizer)
-    (after,) = rows_of(policy.model)
-    assert torch.equal(after[:NUM_TOKENS], before[:NUM_TOKENS])
-    assert not torch.allclose(after[NUM_TOKENS:], before[NUM_TOKENS:])
-    assert not any(torch.equal(weight, adapter[name]) for name, weight in adapter_weights(policy.model).items())
-
-
-def test_a_copy_of_the_model_trains_as_it_is_told():
-    """Nothing of the restriction travels with a copy, such as the one a reference is."""
-    policy, ids = with_tokens()
-    train_rows_alone(policy.model, ids)
-    (weight,) = embedding_weights(copy.deepcopy(policy.model))
-    weight.sum().backward()
-    assert weight.grad.eq(1).all()
-
-
-def test_parameters_in_groups():
-    first, second, third = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
-    assert parameter_groups([first, second], []) == [{"params": [first, second]}]
-    assert parameter_groups([first, second, third], [second]) == [
-        {"params": [first, third]},
-        {"params": [second], "weight_decay": 0.0},
-    ]
-    assert parameter_groups(iter([first]), [first]) == [{"params": [first], "weight_decay": 0.0}]
 
 
 def test_ids_are_those_of_the_vocabulary():

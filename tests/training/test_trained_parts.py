@@ -2,8 +2,9 @@
 
 import pytest
 
-from museg.meco.tokens import add_structural_tokens, held_matrices
+from museg.meco.tokens import add_structural_tokens
 from museg.phases.trained_parts import TrainedParts
+from museg.policy.row_training import held_matrices
 from museg.policy.tiny import build_tiny
 from museg.training.trained_parts import train_parts
 from tests.policy.adapted_policy import adapted

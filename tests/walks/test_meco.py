@@ -14,10 +14,11 @@ from museg.config.exporting import Asked, export_run
 from museg.config.job import build_job
 from museg.meco.exported import FACTS_FILE, WEIGHTS_FILE, load_heads
 from museg.meco.structure import Kind
-from museg.meco.tokens import add_structural_tokens, embedding_weights
+from museg.meco.tokens import add_structural_tokens
 from museg.policy.loading import load_checkpoint
 from museg.policy.processing import build_prompt_batch
 from museg.policy.rollout import RolloutSettings, greedy_rollouts
+from museg.policy.row_training import embedding_weights
 from museg.policy.tiny import build_tiny
 from museg.training.checkpoints import complete_checkpoints
 from museg.training.learner import Learner
