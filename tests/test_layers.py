@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "data": {"temporal", "dialogue", "phases", "video"},
     "policy": {"dialogue", "video", "data"},
     "objectives": set(),
-    "meco": {"temporal", "policy"},
+    "meco": {"temporal", "dialogue", "policy"},
     "metrics": {"temporal", "dialogue"},
     "report": {"error_files", "temporal", "metrics"},
 }

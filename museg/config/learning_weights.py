@@ -13,7 +13,7 @@ from museg.phases.schedule import build_schedule
 from museg.phases.trained_parts import TrainedParts
 from museg.policy.lora import num_adapter_weights
 from museg.targets import build
-from museg.training.trained_parts import part_names
+from museg.training.train_parts import part_names
 
 
 @dataclass(frozen=True)

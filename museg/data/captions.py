@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from museg.data.examples import GroundingExample
 from museg.dialogue.demonstrations import subject_of
+from museg.dialogue.event_tokens import EVENT_TOKEN, GAP_TOKEN
 from museg.dialogue.prompts import without_markers
 from museg.temporal.segments import Segment
 
-EVENT_TOKEN, GAP_TOKEN = "<ent>", "<tst>"
-"""What closes the caption of an event in an annotation, and what stands for a stretch without one."""
 MAX_DIFFERENCE_S = 0.5
 """Times in an answer are rounded, at most to whole seconds."""
 TEMPLATES = {

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from museg.data import event_windows, row_fields
-from museg.data.captions import EVENT_TOKEN, captions_before_tokens, captions_beside_times
+from museg.data.captions import captions_before_tokens, captions_beside_times
 from museg.data.examples import GroundingExample
 from museg.data.file_faults import FileFaults, as_object
 from museg.data.json_rows import json_rows
 from museg.data.readers import ReadReport, report_of
+from museg.dialogue.event_tokens import EVENT_TOKEN
 from museg.dialogue.prompts import without_markers
 from museg.temporal.segments import Segment
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from museg.dialogue.dense_captions import read_dense_captions
+from museg.dialogue.event_tokens import EVENT_TOKEN
 from museg.temporal.segments import Segment
 
 UNREADABLE = "unreadable"
@@ -124,7 +125,7 @@ def read_concluded_option(text: str, *, official: bool = False) -> OptionReading
     """
     if official:
         found = _RELEASED_CONCLUSION.search(text)
-        remainder = found[1] if found else text.strip("<ent>")
+        remainder = found[1] if found else text.strip(EVENT_TOKEN)
         return OptionReading(_opening_letter(remainder), remainder)
     conclusions = list(_CONCLUSION.finditer(text))
     found = _CONCLUDED.match(text, conclusions[-1].end()) if conclusions else None

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from museg.dialogue.event_tokens import EVENT_TOKEN, GAP_TOKEN
+
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
-MARKERS = ("<|", "|>", "<ent>", "<tst>")
+MARKERS = ("<|", "|>", EVENT_TOKEN, GAP_TOKEN)
 """Begin and end of the chat format's control tokens, and the tokens that divide a video into events and gaps."""
 _QUERY_SLOT = "{query}"
 

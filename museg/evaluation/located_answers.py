@@ -16,9 +16,9 @@ from museg.evaluation.located_texts import IN_WORDS, answer_text
 from museg.evaluation.samples import BenchmarkSample, example_of
 from museg.evaluation.saved_answers import SALIENCY, WINDOWS
 from museg.meco.exported import Alignment
+from museg.meco.find_events import find_events
 from museg.meco.localization import LocalizationSettings
 from museg.meco.located import Located
-from museg.meco.located_answers import located_answers
 from museg.meco.saliency import clip_saliency, event_saliency
 from museg.meco.tokens import structural_ids
 from museg.policy.loading import Policy
@@ -98,7 +98,7 @@ class LocatedAnswers:
         self, policy: Policy, samples: Sequence[BenchmarkSample], prompts: PromptBatch, answers: Rollouts
     ) -> list[dict[str, Any]]:
         """Answers in the forms that readers know, and the segments they are made of."""
-        found = located_answers(self.heads.to(policy.device), policy, prompts, answers, self.localization)
+        found = find_events(self.heads.to(policy.device), policy, prompts, answers, self.localization)
         lengths = answers.completion_mask.sum(dim=1).tolist()
         return [located_record(*answered) for answered in zip(samples, answers.texts, lengths, found, strict=True)]
 

@@ -14,14 +14,15 @@ from enum import Enum
 
 import numpy as np
 
+from museg.dialogue.event_tokens import EVENT_TOKEN, GAP_TOKEN
 from museg.temporal.segments import Segment
 
 
 class Kind(str, Enum):
     """What a structural token stands for; the value is its text."""
 
-    EVENT = "<ent>"
-    TRANSITION = "<tst>"
+    EVENT = EVENT_TOKEN
+    TRANSITION = GAP_TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def event_captions(text: str, *, official: bool = False) -> tuple[str, ...]:
     Source: pangzss/MeCo d3ed11b, tools/compute_metrics.py.
     """
     if official:
-        return tuple(piece.strip().strip("<tst>") for piece in text.split(Kind.EVENT.value)[:-1])  # noqa: B005
+        return tuple(piece.strip().strip(GAP_TOKEN) for piece in text.split(Kind.EVENT.value)[:-1])
     return tuple(token.caption for token in read_structure(text) if token.kind is Kind.EVENT)
 
 

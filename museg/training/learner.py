@@ -15,7 +15,7 @@ from museg.training import processes
 from museg.training.base_model import put_adapter_on
 from museg.training.checkpoints import Checkpoint, part_of
 from museg.training.job import TrainingJob
-from museg.training.trained_parts import train_parts
+from museg.training.train_parts import train_parts
 
 
 class Learner:

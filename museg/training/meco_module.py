@@ -28,7 +28,7 @@ from museg.policy.recorded_layers import RecordedLayers, video_grids
 from museg.policy.recorded_log_probs import recorded_log_probs
 from museg.training import processes
 from museg.training.job import TrainingJob
-from museg.training.located_answers import LocatedTimes
+from museg.training.located_times import LocatedTimes
 from museg.training.phased_module import PhasedModule, example_ids_of
 from museg.training.step_metrics import whole_step
 from museg.training.stopwatch import Stopwatch

@@ -21,7 +21,7 @@ from museg.training.held_out import WRITTEN_TIMES, AnswerReader
 from museg.training.job import TrainingJob
 from museg.training.optimizers import optimizers_of
 from museg.training.sharding import ForwardPass, FsdpShards, HeldWeights, WholeWeights, Zero3Shards, shards_weights
-from museg.training.trained_parts import part_names
+from museg.training.train_parts import part_names
 from museg.training.vision_features import vision_features
 
 

@@ -3,8 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from museg.data.captions import (
-    EVENT_TOKEN,
-    GAP_TOKEN,
     OTHERWISE,
     TEMPLATES,
     captions_before_tokens,
@@ -14,7 +12,6 @@ from museg.data.captions import (
 from museg.data.event_windows import TASKS
 from museg.data.examples import GroundingExample
 from museg.dialogue.prompts import MARKERS
-from museg.meco.structure import Kind
 from museg.temporal.segments import Segment
 
 TARGETS = (Segment(2.0, 5.0), Segment(8.0, 9.5))
@@ -22,10 +19,6 @@ TARGETS = (Segment(2.0, 5.0), Segment(8.0, 9.5))
 
 def example(query: str, task: str = "tal", captions=(), targets=TARGETS) -> GroundingExample:
     return GroundingExample("x:0", "a.mp4", query, targets, 20.0, task, "x", captions)
-
-
-def test_tokens_are_those_of_the_structure():
-    assert [kind.value for kind in Kind] == [EVENT_TOKEN, GAP_TOKEN]
 
 
 def test_annotated_captions_are_taken():

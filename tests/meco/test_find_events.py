@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from museg.meco.located_answers import located_answers
+from museg.meco.find_events import find_events
 from museg.meco.structure import Kind
 from tests.meco.test_located import WHOLE_STEPS, AsTheyAre, X, Y
 
@@ -28,7 +28,7 @@ ANSWERS = SimpleNamespace(
 
 
 def test_each_answer_has_its_own_video():
-    first, picture, last = located_answers(AsTheyAre(2), POLICY, PROMPTS, ANSWERS, WHOLE_STEPS)
+    first, picture, last = find_events(AsTheyAre(2), POLICY, PROMPTS, ANSWERS, WHOLE_STEPS)
     # an event like the second of three steps of 2 s; nothing in a picture; the last two of four steps of 1 s, where the
     # second event, behind the answer's end, would have been like the first two
     assert (first.kinds, [one.segment for one in first.segments]) == ((Kind.EVENT,), [(2.0, 4.0)])

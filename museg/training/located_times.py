@@ -2,9 +2,9 @@
 
 from museg.dialogue.responses import Fault, ParsedResponse
 from museg.meco.alignment import AlignmentHeads
+from museg.meco.find_events import find_events
 from museg.meco.localization import LocalizationSettings
 from museg.meco.located import asked_segments
-from museg.meco.located_answers import located_answers
 from museg.policy.loading import Policy
 from museg.policy.processing import PromptBatch
 from museg.policy.recorded_layers import RecordedLayers
@@ -21,7 +21,7 @@ class LocatedTimes:
 
     def read(self, policy: Policy, prompts: PromptBatch, answers: Rollouts) -> list[ReadAnswer]:
         """One for each prompt; an answer without an event, or whose events are nowhere, has no segment."""
-        found = located_answers(self.heads, policy, prompts, answers, self.settings)
+        found = find_events(self.heads, policy, prompts, answers, self.settings)
         return [
             _as_read(text, asked_segments(one.segments, example.task))
             for text, one, example in zip(answers.texts, found, prompts.examples, strict=True)

@@ -6,7 +6,7 @@ from museg.meco.tokens import add_structural_tokens
 from museg.phases.trained_parts import TrainedParts
 from museg.policy.row_training import held_matrices
 from museg.policy.tiny import build_tiny
-from museg.training.trained_parts import train_parts
+from museg.training.train_parts import train_parts
 from tests.policy.adapted_policy import adapted
 
 NOTHING = {"vision": False, "projector": False, "language": False, "embeddings": "none", "heads": False}

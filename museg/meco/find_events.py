@@ -11,7 +11,7 @@ from museg.policy.recorded_layers import video_grids
 from museg.policy.rollout import Rollouts
 
 
-def located_answers(
+def find_events(
     heads: AlignmentHeads, policy: Policy, prompts: PromptBatch, answers: Rollouts, settings: LocalizationSettings
 ) -> list[Located]:
     """What is found of every answer; `answers` are one completion a prompt, with their states."""
