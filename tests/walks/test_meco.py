@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,10 @@ from tests.policy.drawn_clips import WORDING, drawn_clip
 from tests.walks import tiny_runs
 from tests.walks.test_resume import train_until_step
 
-STAGES = (
+STAGES = (  # of 2 steps, 1 step and 3; the heads learn in the first, hold still in the second, and go on in the last
     "phase.phases.alignment.num_steps=2",
-    "phase.phases.instruction.num_steps=2",
+    "phase.phases.alignment.trains.heads=true",
+    "phase.phases.instruction.num_steps=1",
     "phase.total_steps=6",
     *(f"phase.phases.{name}.prompts_per_step=null" for name in ("instruction", "time_sensitive")),
     "phase.phases.alignment.prompts_per_step=3",
@@ -65,7 +67,7 @@ def exported(run_dir: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("step", [3, 5])
 def test_a_killed_run_resumes_exactly(step, overrides, straight, outputs, tmp_path):
-    """In the second stage, whose predecessor trained other parts, and in the last, which trains the heads."""
+    """From where a stage begins that leaves alone the heads trained before it, and from inside one that trains them."""
     run_dir = tmp_path / "killed"
     fresh = tiny_runs.settings(outputs, *overrides)
     assert tiny_runs.exit_code_of(train_until_step, fresh, run_dir, step) == -signal.SIGKILL
@@ -79,10 +81,10 @@ def test_a_killed_run_resumes_exactly(step, overrides, straight, outputs, tmp_pa
 
 def test_stages_train_what_they_name(straight):
     rows = tiny_runs.rows(straight, "train")
-    assert [row["phase"] for row in rows] == ["alignment"] * 2 + ["instruction"] * 2 + ["time_sensitive"] * 2
+    assert [row["phase"] for row in rows] == ["alignment"] * 2 + ["instruction"] + ["time_sensitive"] * 3
     assert [float(row["data/num_prompts"]) for row in rows] == [3, 3, 4, 4, 4, 4]
-    assert len({row["structure/scale"] for row in rows[:5]}) == 1  # logged before each update
-    assert rows[5]["structure/scale"] != rows[4]["structure/scale"]
+    scales = [row["structure/scale"] for row in rows]  # logged before each update
+    assert [before != after for before, after in pairwise(scales)] == [True, True, False, True, True]
     assert all(float(row["loss/structure"]) > 0 for row in rows)
 
 
