@@ -24,4 +24,4 @@ def find_events(
         video_grids(prompts),
         policy.model.config.vision_config.spatial_merge_size,
     )
-    return located(heads, states, prompts.second_per_grid_ts.tolist(), settings)
+    return located(heads, states, prompts.second_per_grid_ts.tolist(), prompts.filled_steps, settings)

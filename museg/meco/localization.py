@@ -103,11 +103,16 @@ def locate(
 
 
 def scored_segments(
-    runs: Sequence[Sequence[Run]], seconds_per_step: float, settings: LocalizationSettings = LocalizationSettings()
+    runs: Sequence[Sequence[Run]],
+    seconds_per_step: float,
+    settings: LocalizationSettings = LocalizationSettings(),
+    *,
+    filled_steps: float = math.inf,
 ) -> list[ScoredSegment]:
     """The runs of all tokens (see `locate`) in seconds, best first, without those that a better one suppresses.
 
-    Raises ValueError for steps that are no positive number of seconds.
+    `filled_steps`: where in steps the video ends, such as 6.5 of 7, and so every segment at the latest; under
+    `official` one may last longer than the video. Raises ValueError for steps that are no positive number of seconds.
     """
     if not 0 < seconds_per_step < math.inf:
         raise ValueError(f"a step lasts a positive number of seconds, got {seconds_per_step}; take the sample's own")
@@ -115,6 +120,8 @@ def scored_segments(
     if not found:
         return []
     edges = np.array([_edges(run, settings.include_last_step) for _, run in found])  # [n, 2], in steps
+    if not settings.official:
+        edges = edges.clip(max=filled_steps)
     scores = np.array([run.score for _, run in found])
     rank = ranked_as_released if settings.official else ranked
     return [

@@ -37,15 +37,19 @@ def located(
     heads: AlignmentHeads,
     samples: Sequence[SampleStates],
     seconds_per_step: Sequence[float],
+    filled_steps: Sequence[float],
     settings: LocalizationSettings,
 ) -> list[Located]:
-    """What is found of each answer of a batch; of one about a picture nothing."""
+    """What is found of each answer of a batch; of one about a picture nothing.
+
+    `filled_steps`: where each video ends (`museg.meco.localization.scored_segments`).
+    """
     rows, scale = similarity_rows(heads, samples)
     found = []
-    for sample, cosines, seconds in zip(samples, rows, seconds_per_step, strict=True):
+    for sample, cosines, seconds, end in zip(samples, rows, seconds_per_step, filled_steps, strict=True):
         table = cosines.cpu().numpy()
         runs = locate(table, sample.kinds, float(scale), settings) if table.size else []
-        segments = scored_segments(runs, seconds, settings) if runs else []
+        segments = scored_segments(runs, seconds, settings, filled_steps=end) if runs else []
         found.append(Located(sample.kinds, table, float(scale), seconds, tuple(segments)))
     return found
 

@@ -30,6 +30,7 @@ class PromptBatch:
     pixel_values: Tensor  # [patches, 1176] float32; no patches in a batch built without pixels
     grid_thw: Tensor  # [B, 3] long, patches in time, height and width
     second_per_grid_ts: Tensor  # [B] float32, seconds per step in time of the grid; 0 for a picture
+    filled_steps: tuple[float, ...]  # B; steps in time that frames fill: of an odd number of frames not all of the last
     position_ids: Tensor  # [3, B, P] long, rotary positions in time, height and width
     next_position: Tensor  # [B] long, rotary position of a completion's first token
     examples: tuple[GroundingExample, ...]
@@ -62,6 +63,7 @@ class PromptBatch:
             pixel_values=chosen(self.pixel_values),
             grid_thw=self.grid_thw[index],
             second_per_grid_ts=self.second_per_grid_ts[index],
+            filled_steps=tuple(self.filled_steps[i] for i in indices),
             position_ids=self.position_ids[:, index, padding:],
             next_position=self.next_position[index],
             examples=tuple(self.examples[i] for i in indices),
@@ -119,6 +121,7 @@ def build_prompt_batch(
         pixel_values=torch.cat(patches) if patches else torch.empty(0, PATCH_VALUES),
         grid_thw=grid_thw,
         second_per_grid_ts=second_per_grid_ts,
+        filled_steps=tuple(len(clip.video.frames) / vision.temporal_patch_size for clip in clips),
         position_ids=position_ids,
         next_position=next_position,
         examples=tuple(clip.example for clip in clips),

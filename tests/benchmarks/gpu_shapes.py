@@ -208,6 +208,7 @@ def made_prompts(policy: Policy, setting: Setting, num_prompts: int) -> PromptBa
         pixel_values=pixels,
         grid_thw=grid,
         second_per_grid_ts=seconds,
+        filled_steps=(float(setting.grid[0]),) * num_prompts,
         position_ids=positions[0],
         next_position=positions[1],
         examples=tuple(GroundingExample(f"noise:{i}", "", "", (), None, "tvg", "noise") for i in range(num_prompts)),

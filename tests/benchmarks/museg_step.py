@@ -130,6 +130,7 @@ def text_prompt(policy: Policy, setup: Setup) -> PromptBatch:
         pixel_values=torch.empty(0, PATCH_VALUES),
         grid_thw=torch.zeros(1, 3, dtype=torch.long),
         second_per_grid_ts=torch.ones(1),
+        filled_steps=(0.0,),
         position_ids=torch.arange(length).expand(3, 1, -1),
         next_position=torch.tensor([length]),
         examples=(GroundingExample("text", "", "", (), None, "tvg", "text"),),

@@ -36,6 +36,7 @@ def made_inputs(policy: Policy, shape: Shape) -> Inputs:
         pixel_values=torch.randn(int(grid.prod()), 1176, generator=generator),
         grid_thw=grid,
         second_per_grid_ts=torch.ones(1),
+        filled_steps=(float(grid[0, 0]),),
         position_ids=positions,
         next_position=next_position,
         examples=(GroundingExample("noise", "", "", (), None, "tvg", "noise"),),

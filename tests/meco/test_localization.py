@@ -176,6 +176,17 @@ def test_where_a_segment_ends():
     assert ends_s == [(4.0, 12.0), (16.0, 18.0)]
 
 
+def test_no_segment_outlasts_the_video():
+    # 13 frames, one a second, in 7 steps of 2 s
+    runs = [[run(5, 6, 0.9)], [run(6, 6, 0.8)], [run(1, 3, 0.7)]]
+    whole = LocalizationSettings(include_last_step=True)
+    ends_s = [scored.segment for scored in scored_segments(runs, 2.0, whole, filled_steps=6.5)]
+    assert ends_s == [(10.0, 13.0), (12.0, 13.0), (2.0, 8.0)]
+    released = LocalizationSettings(include_last_step=True, official=True)
+    ends_s = [scored.segment for scored in scored_segments(runs, 2.0, released, filled_steps=6.5)]
+    assert ends_s == [(10.0, 14.0), (12.0, 14.0), (2.0, 8.0)]
+
+
 def test_runs_of_different_tokens_suppress_each_other():
     # edges 0-10 and 0-7: IoU 0.7
     runs = [[run(0, 10, 0.5)], [run(0, 7, -0.4)], [run(20, 30, -0.2)]]

@@ -38,20 +38,20 @@ SAMPLES = [
 
 
 def found():
-    return located(AsTheyAre(2), SAMPLES, [2.0, 1.0, 0.0, 1.0], WHOLE_STEPS)
+    return located(AsTheyAre(2), SAMPLES, [2.0, 1.0, 0.0, 1.0], [3.5, 2.0, 0.5, 2.0], WHOLE_STEPS)
 
 
 def test_rows_and_segments_of_each_answer():
     first, *others = found()
     assert first.rows.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1]]
     assert first.scale == pytest.approx(1 / 0.07) and first.seconds_per_step == 2.0
-    # four runs, of which those of the second event fall to those of the first
-    assert [(one.segment, one.row) for one in first.segments] == [(Segment(0.0, 2.0), 1), (Segment(6.0, 8.0), 1)]
+    # four runs, of which those of the second event fall to those of the first; half of the last step is video
+    assert [(one.segment, one.row) for one in first.segments] == [(Segment(0.0, 2.0), 1), (Segment(6.0, 7.0), 1)]
     assert [(one.kinds, one.segments) for one in others] == [((), ()), ((Kind.EVENT,), ()), ((Kind.TRANSITION,), ())]
 
 
 def test_some_questions_ask_for_one_segment():
     segments = found()[0].segments[::-1]
-    assert asked_segments(segments, "tvg") == (Segment(6.0, 8.0),)
-    assert asked_segments(segments, "tal") == (Segment(0.0, 2.0), Segment(6.0, 8.0))
+    assert asked_segments(segments, "tvg") == (Segment(6.0, 7.0),)
+    assert asked_segments(segments, "tal") == (Segment(0.0, 2.0), Segment(6.0, 7.0))
     assert asked_segments((), "tvg") == ()

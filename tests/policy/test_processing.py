@@ -66,6 +66,13 @@ def test_a_prompt_that_does_not_fit_is_refused_with_numbers(policy):
     build_prompt_batch(policy, [clip], WORDING, max_context_tokens=num_tokens + 1)  # room for one token
 
 
+def test_an_odd_number_of_frames_fills_half_of_the_last_step(policy):
+    clips = [drawn_clip(index, num_frames=num_frames) for index, num_frames in enumerate((8, 13))]
+    batch = build_prompt_batch(policy, clips, WORDING, max_context_tokens=4096)
+    assert batch.grid_thw[:, 0].tolist() == [4, 7]
+    assert batch.filled_steps == (4.0, 6.5) and batch.select([1]).filled_steps == (6.5,)
+
+
 def test_a_prompts_length_is_known_before_it_is_built(policy):
     for clip in (drawn_clip(0, num_frames=7), drawn_clip(1, num_frames=40, side_px=56)):
         batch = build_prompt_batch(policy, [clip], WORDING, max_context_tokens=4096)
