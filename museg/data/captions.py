@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from museg.data.examples import GroundingExample
 from museg.dialogue.demonstrations import subject_of
+from museg.dialogue.et_bench_answers import chosen_letter
 from museg.dialogue.event_tokens import EVENT_TOKEN, GAP_TOKEN
 from museg.dialogue.prompts import without_markers
 from museg.temporal.segments import Segment
@@ -20,6 +21,8 @@ TEMPLATES = {
 }
 """Task to what is said of an event where nothing else is known; our words."""
 OTHERWISE = "the moment that the question asks for"
+CONCLUDING_TASK, CONCLUSION = "gvq", "Therefore, the answer is ({letter})."
+"""The task whose questions have options, and how the last caption ends there: as evaluation reads it."""
 
 _TIME = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)(?:\s*(?:-|to)\s*\d+(?:\.\d+)?)?\s*s(?:ec(?:ond)?s?)?\b")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -27,12 +30,23 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 def captions_of(example: GroundingExample) -> tuple[str, ...]:
     """What happens in each target of an example, in their order: as annotated, else what its query puts in quotes, else
-    the template of its task."""
+    the template of its task. Where there are options the latter two end with that of the annotated answer."""
     if example.captions:
         return example.captions
     subject = subject_of(example.query)
     words = TEMPLATES.get(example.task, OTHERWISE) if subject == example.query else subject
-    return (without_markers(words),) * len(example.targets)
+    captions = (without_markers(words),) * len(example.targets)
+    return _concluded(captions, example) if example.task == CONCLUDING_TASK else captions
+
+
+def _concluded(captions: tuple[str, ...], example: GroundingExample) -> tuple[str, ...]:
+    """Captions of which the one that is written last, that of the last event, names the option of the answer."""
+    letter = chosen_letter(example.response or "")
+    if letter is None or not captions:
+        return captions
+    last = max(range(len(captions)), key=lambda place: sorted(example.targets[place]))
+    words = f"{captions[last].rstrip('. ')}. {CONCLUSION.format(letter=letter.upper())}"
+    return (*captions[:last], words, *captions[last + 1 :])
 
 
 def captions_before_tokens(answer: str) -> tuple[str, ...]:

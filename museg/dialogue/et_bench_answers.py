@@ -134,6 +134,13 @@ def read_concluded_option(text: str, *, official: bool = False) -> OptionReading
     return OptionReading(((found[1] or found[2]).lower(),), text[found.start() :].strip())
 
 
+def chosen_letter(words: str) -> str | None:
+    """The option that a text ends on, or opens with; the article of "A man opens ..." is none."""
+    reading, opening = read_concluded_option(words), read_opening_option(words)
+    is_article = reading == opening and opening.remainder[1:2] == " "
+    return reading.letters[0] if reading.letters and not is_article else None
+
+
 def read_et_bench_answer(task: str, text: str, row: Mapping[str, Any]) -> tuple[tuple[Segment, ...] | None, str | None]:
     """What can be drawn of an answer to any of the twelve tasks, and its kind of failure.
 

@@ -7,7 +7,7 @@ has it, and rar and rvq, whose answers are no times, in words.
 
 from collections.abc import Callable, Mapping
 
-from museg.dialogue.et_bench_answers import read_concluded_option, read_opening_option
+from museg.dialogue.et_bench_answers import chosen_letter
 from museg.evaluation.samples import BenchmarkSample
 from museg.meco.answers import (
     captioned,
@@ -31,13 +31,6 @@ Writer = Callable[[BenchmarkSample, str, Located], str]
 def answer_text(sample: BenchmarkSample, completion: str, found: Located) -> str:
     """The answer to a sample, of what the model wrote and what was found of it; "" where there is nothing to say."""
     return WRITERS.get(sample.task, _ranges)(sample, completion, found)
-
-
-def chosen_letter(words: str) -> str | None:
-    """The option that a text ends on, or opens with; the article of "A man opens ..." is none."""
-    reading, opening = read_concluded_option(words), read_opening_option(words)
-    is_article = reading == opening and opening.remainder[1:2] == " "
-    return reading.letters[0] if reading.letters and not is_article else None
 
 
 def _ranges(sample: BenchmarkSample, completion: str, found: Located) -> str:

@@ -124,6 +124,7 @@ def test_training_asks_what_evaluation_asks(task, data, folder):
     assert trained.query == evaluated.query
     cut, then = trained.query.split("\n")
     assert cut == "Find where 'he waves'." and "seconds" not in then
+    assert ("the answer is" in then) == (task == "gvq")  # of which alone templates of captions tell it
 
 
 def test_of_real_rows_the_question_stays(data, folder):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,14 +13,15 @@ from museg.data.captions import (
 )
 from museg.data.event_windows import TASKS
 from museg.data.examples import GroundingExample
+from museg.dialogue.et_bench_answers import chosen_letter
 from museg.dialogue.prompts import MARKERS
 from museg.temporal.segments import Segment
 
 TARGETS = (Segment(2.0, 5.0), Segment(8.0, 9.5))
 
 
-def example(query: str, task: str = "tal", captions=(), targets=TARGETS) -> GroundingExample:
-    return GroundingExample("x:0", "a.mp4", query, targets, 20.0, task, "x", captions)
+def example(query: str, task: str = "tal", captions=(), targets=TARGETS, response=None) -> GroundingExample:
+    return GroundingExample("x:0", "a.mp4", query, targets, 20.0, task, "x", captions, response)
 
 
 def test_annotated_captions_are_taken():
@@ -33,6 +36,18 @@ def test_else_what_the_query_quotes():
 def test_else_a_template(task):
     (first, second) = captions_of(example("What should I watch, if it's about a person's dog?", task))
     assert first == second == TEMPLATES.get(task, OTHERWISE)
+
+
+@pytest.mark.parametrize("response", ["(B) 2 - 5 seconds", "Best option: (B). From 2 to 5 s.", "The answer is (B)"])
+def test_where_there_are_options_the_last_event_names_the_annotated_one(response):
+    asked = example("Where was the cup? (A) here (B) there", "gvq", targets=TARGETS[::-1], response=response)
+    concluded = f"{OTHERWISE}. Therefore, the answer is (B)."
+    assert captions_of(asked) == (concluded, OTHERWISE)  # the first target is the later one
+    assert [chosen_letter(caption) for caption in captions_of(asked)] == ["b", None]
+    assert captions_of(replace(asked, captions=("one", "two"))) == ("one", "two")
+    assert captions_of(replace(asked, task="epm")) == (OTHERWISE,) * 2
+    assert captions_of(replace(asked, response="In 2 - 5 seconds.")) == (OTHERWISE,) * 2
+    assert captions_of(replace(asked, targets=())) == ()
 
 
 def test_a_query_cannot_write_a_token():

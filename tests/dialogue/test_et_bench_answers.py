@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from museg.dialogue.et_bench_answers import (
     TASKS,
+    chosen_letter,
     is_finite,
     read_concluded_option,
     read_et_bench_answer,
@@ -184,6 +185,22 @@ def test_a_concluded_option_as_released():
     assert read_concluded_option("<ent>", official=True).remainder == ""
     assert read_concluded_option("tent pegs in ten<ent>", official=True).remainder == " pegs in "
     assert read_concluded_option("Therefore, the answer is (E) x", official=True).remainder == "E"
+
+
+@pytest.mark.parametrize(
+    ("words", "letter"),
+    [
+        ("A man opens a door.", None),
+        ("A. a man", "a"),
+        ("(D) a man", "d"),
+        ("B", "b"),
+        ("A man waves. Therefore, the answer is (E)", "e"),
+        ("A man waves. The answer is: B", "b"),
+        ("", None),
+    ],
+)
+def test_an_article_is_no_letter(words, letter):
+    assert chosen_letter(words) == letter
 
 
 def test_what_is_drawn_of_every_task():

@@ -6,7 +6,7 @@ import pytest
 from museg.dialogue.dense_captions import read_dense_captions
 from museg.dialogue.et_bench_answers import read_et_bench_answer, read_opening_option, read_option
 from museg.dialogue.responses import read_lenient_answer
-from museg.evaluation.located_texts import answer_text, chosen_letter
+from museg.evaluation.located_texts import answer_text
 from museg.evaluation.samples import BenchmarkSample
 from museg.meco.localization import LocalizationSettings, locate, scored_segments
 from museg.meco.located import Located
@@ -101,19 +101,3 @@ def test_letters_are_answered_in_words(task):
 @pytest.mark.parametrize("task", ["tvg", "epm", "tal", "evs", "vhd", "dvc", "slc", "tem", "gvq", "mr"])
 def test_where_nothing_is_found_nothing_is_said(task):
     assert text_of(task, "<tst>", NOTHING) == ""
-
-
-@pytest.mark.parametrize(
-    ("words", "letter"),
-    [
-        ("A man opens a door.", None),
-        ("A. a man", "a"),
-        ("(D) a man", "d"),
-        ("B", "b"),
-        ("A man waves. Therefore, the answer is (E)", "e"),
-        ("A man waves. The answer is: B", "b"),
-        ("", None),
-    ],
-)
-def test_an_article_is_no_letter(words, letter):
-    assert chosen_letter(words) == letter
