@@ -46,8 +46,8 @@ ROWS = "phase.phases.time_sensitive.trains.embeddings=new_rows"
 
 @pytest.fixture(scope="module", params=["all", "adapter"])
 def overrides(request) -> tuple[str, ...]:
-    """A run that trains the decoder, and one that trains an adapter and the rows of the new tokens."""
-    return MECO if request.param == "all" else (*MECO, "model.lora.rank=4", ROWS)
+    """A run that trains the decoder, and one that trains an adapter and the new tokens' rows under weight decay."""
+    return MECO if request.param == "all" else (*MECO, "model.lora.rank=4", ROWS, "optimizer.weight_decay=0.1")
 
 
 @pytest.fixture(scope="module")
