@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from museg.data.clips import StepBatch
-from museg.meco.alignment import AlignedSample, AlignmentHeads, alignment_metrics, structural_loss
+from museg.meco.alignment import AlignmentHeads
+from museg.meco.alignment_loss import AlignedSample, alignment_metrics, structural_loss
 from museg.meco.exported import AlignmentFacts, load_heads, save_heads
 from museg.meco.localization import LocalizationSettings
 from museg.meco.sample_states import sample_states, similarity_rows
@@ -42,7 +43,7 @@ class MecoModule(PhasedModule):
         heads: those of `prepared`, which made them with `start_heads` and `temperature` (`new_heads`).
         token_layer, frame_layer: whose states the heads read, counted from the end (`RecordedLayers`).
         weight: of the structural loss beside that of the text.
-        loss: "separate" or "joint" (`museg.meco.alignment.structural_loss`).
+        loss: "separate" or "joint" (`museg.meco.alignment_loss.structural_loss`).
         head_gap_s, gap_s, inclusive_end: of the targets (`StructureRules`).
         localization: fields of `LocalizationSettings`, by which answers are read.
     """
