@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from museg.config.method_rules import has_heads
+from museg.config.methods import has_heads
 from museg.meco.alignment import AlignmentHeads
 from museg.phases.schedule import build_schedule
 from museg.phases.trained_parts import TrainedParts

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGenera
 
 from museg.config.host_memory import WEIGHT_BYTES, HostBytes, host_bytes, host_line
 from museg.config.learning_weights import learning
-from museg.config.step_load import is_reinforced, load_of, text_tokens, with_short_videos
+from museg.config.methods import is_reinforced
+from museg.config.step_load import load_of, text_tokens, with_short_videos
 from museg.policy.loading import freeze
 from museg.policy.sizes import DecoderSizes, TowerSizes, meta_model
 from museg.targets import TARGET, build

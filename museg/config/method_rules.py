@@ -9,17 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from museg.config.methods import has_heads, is_reinforced
 from museg.config.violation import Violation
 from museg.phases.schedule import Phase, build_schedule
 from museg.phases.trained_parts import NEW_ROWS
-from museg.targets import TARGET
 
 Settings = Mapping[str, Any]
-
-
-def has_heads(settings: Settings) -> bool:
-    """Whether the method adds tokens to the model and heads beside it."""
-    return settings["method"][TARGET].endswith("MecoModule")
 
 
 def phases_of(settings: Settings) -> tuple[Phase, ...]:
@@ -33,7 +28,6 @@ def phases_of(settings: Settings) -> tuple[Phase, ...]:
 def trained_parts(settings: Settings) -> Iterator[Violation]:
     """A phase trains what there is to train."""
     lora, is_meco = settings["model"]["lora"]["rank"], has_heads(settings)
-    is_reinforced = settings["method"][TARGET].endswith("MusegModule")
     for phase in phases_of(settings):
         place, parts = f"phase.phases.{phase.name}.trains", phase.trains
         if parts is None:
@@ -43,7 +37,7 @@ def trained_parts(settings: Settings) -> Iterator[Violation]:
         if not is_meco and parts.embeddings == NEW_ROWS:
             rule = "only method=meco adds tokens"
             yield Violation(f"{place}.embeddings", rule, NEW_ROWS, "set it to all or none, or method=meco")
-        if lora and is_reinforced and settings["objective"]["beta"] and parts.beyond_adapter:
+        if lora and is_reinforced(settings) and settings["objective"]["beta"] and parts.beyond_adapter:
             rule = "the reference is the model without its adapter, so nothing beside the adapter may learn"
             yield Violation(place, rule, parts.beyond_adapter, "train language alone, or set objective.beta=0")
 

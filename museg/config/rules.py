@@ -21,6 +21,7 @@ from museg.config.method_rules import (
     trained_heads,
     trained_parts,
 )
+from museg.config.methods import is_reinforced
 from museg.config.sharding_rules import sharded_weights, strategy
 from museg.config.violation import Violation
 from museg.config.weight_rules import adapter, moments
@@ -107,7 +108,7 @@ def reward_switches(settings: Settings) -> Iterator[Violation]:
 def group_size(settings: Settings) -> Iterator[Violation]:
     """Advantages compare the completions of a group, so reinforcement needs two or more."""
     num_generations = settings["rollout"]["num_generations"]
-    if num_generations < 2 and settings["method"][TARGET].endswith("MusegModule"):
+    if num_generations < 2 and is_reinforced(settings):
         rule = "must be 2 or more: GRPO compares the completions of one prompt with each other"
         yield Violation("rollout.num_generations", rule, num_generations, "set it to 8, or train with method=sft")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from museg.config.methods import has_heads, is_supervised
 from museg.config.training_schema import DeepSpeedConfig, ModelParallelConfig
 from museg.config.violation import Violation
 from museg.targets import TARGET
@@ -62,11 +63,11 @@ def sharded_weights(settings: Mapping[str, Any]) -> Iterator[Violation]:
         if logger.get("best_model"):
             rule = "cannot be written in the midst of a fit where weights are sharded"
             yield Violation(f"logger.{name}.best_model", rule, True, "leave it out, or use trainer=zero2 or ddp")
-    if settings["method"][TARGET].endswith("MecoModule"):
+    if has_heads(settings):
         return  # which forwards all rows of a micro-batch at once
-    is_supervised = settings["method"][TARGET].endswith("SftModule")
-    rows = trainer["micro_batch_prompts"] * (1 if is_supervised else rollout["num_generations"])
-    if rows > ROWS_PER_PASS and (is_supervised or not objective["shared_prefix"]):
+    learns_given = is_supervised(settings)
+    rows = trainer["micro_batch_prompts"] * (1 if learns_given else rollout["num_generations"])
+    if rows > ROWS_PER_PASS and (learns_given or not objective["shared_prefix"]):
         rule = f"must make {ROWS_PER_PASS} completions at most, not {rows}: one pass through a decoder that is sharded"
         remedy = "lower it: a process with fewer prompts would gather weights less often than the others, and they wait"
         yield Violation("trainer.micro_batch_prompts", rule, trainer["micro_batch_prompts"], remedy)

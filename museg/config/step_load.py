@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from museg.config.methods import is_reinforced
 from museg.dialogue.prompts import PromptWording, render_prompt
-from museg.targets import TARGET
 from museg.training.step_memory import PATCHES_PER_TOKEN, Load
 from museg.video.budget import TEMPORAL_FACTOR, FrameBudget
 
@@ -18,11 +18,6 @@ CHARACTERS_PER_TOKEN = 3.5
 """Of English in the published tokenizer, our estimate; the tiny one is there and is asked."""
 QUERY = "When does 'red square' occur?"
 """A question of usual length."""
-
-
-def is_reinforced(settings: Settings) -> bool:
-    """Whether the method samples completions and compares them."""
-    return settings["method"][TARGET].endswith("MusegModule")
 
 
 def text_tokens(prompt: Settings, tokenizer: PreTrainedTokenizerBase | None) -> int:
