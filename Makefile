@@ -14,7 +14,7 @@ test: ## everything but what needs a cluster's programs
 cluster: ## SLURM and DeepSpeed, on this machine
 	pytest -m cluster
 
-thorough: ## more learning and sweeps, minutes
+thorough: ## several processes, more learning and sweeps, minutes
 	pytest -m thorough
 
 fast: ## everything but what is marked slow

@@ -17,7 +17,7 @@ from museg.training.checkpoints import complete_checkpoints
 from tests.walks import process_pairs, tiny_runs
 from tests.walks.recorded_rollouts import RecordedEngine, record
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.thorough]
 
 NUM_STEPS, SAVED_STEP, NUM_PROMPTS, NUM_GENERATIONS = 20, 12, 14, 2
 RUN = (

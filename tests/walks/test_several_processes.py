@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.walks import process_pairs, test_resume, test_unreadable_clips, tiny_runs
 from tests.walks.process_pairs import TRAINER
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.thorough]
 
 SHORT = (
     "phase.steps=2",
