@@ -28,6 +28,8 @@ from tests.benchmarks.gpu_shapes import (
 from tests.benchmarks.gpu_timing import timed_s
 from tests.benchmarks.gpu_training import Trained
 
+pytestmark = pytest.mark.thorough
+
 CPU = torch.device("cpu")
 
 
