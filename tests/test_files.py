@@ -5,6 +5,7 @@ import linecache
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,16 +30,18 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_of_many_that_write_a_new_file_one_succeeds(tmp_path):
-    def outcome(number: int) -> str:
-        try:
-            write_new(tmp_path / "claimed", str(number))
-        except FileExistsError:
-            return "refused"
-        return str(number)
+def outcome(folder: Path, number: int) -> str:
+    """What becomes of one of several that claim the same file: its number, or that it is refused."""
+    try:
+        write_new(folder / "claimed", str(number))
+    except FileExistsError:
+        return "refused"
+    return str(number)
 
+
+def test_of_many_that_write_a_new_file_one_succeeds(tmp_path):
     with ThreadPoolExecutor(8) as threads:
-        outcomes = sorted(threads.map(outcome, range(64)))
+        outcomes = sorted(threads.map(partial(outcome, tmp_path), range(64)))
     assert outcomes.count("refused") == 63
     assert (tmp_path / "claimed").read_text() == outcomes[0]
     assert [path.name for path in tmp_path.iterdir()] == ["claimed"]
@@ -58,17 +61,10 @@ def test_one_succeeds_where_disks_have_no_hard_links(number, tmp_path, monkeypat
             at_once.wait(5)
         return found
 
-    def outcome(number: int) -> str:
-        try:
-            write_new(tmp_path / "claimed", str(number))
-        except FileExistsError:
-            return "refused"
-        return str(number)
-
     monkeypatch.setattr("os.link", no_links)
     monkeypatch.setattr(Path, "exists", looked_at_by_all)
     with ThreadPoolExecutor(8) as threads:
-        outcomes = sorted(threads.map(outcome, range(8)))
+        outcomes = sorted(threads.map(partial(outcome, tmp_path), range(8)))
     assert outcomes.count("refused") == 7
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("claimed", outcomes[0])]
 
